@@ -1,0 +1,273 @@
+# Builds, tests and installs weir. `make help` lists the targets.
+#
+# A variant is one way to compile everything: its flags and a folder of its own under BUILD_ROOT, so
+# that variants never clean or overwrite each other. Source files are found by folder; a new .c file
+# needs no line here.
+
+VERSION := 0.1.0
+SOVERSION := 0
+
+# ---- Knobs: make NAME=value. Remarks stand on lines of their own, since blanks would join the value.
+# release, asan, tsan, coverage, clang, clang-asan, clang-tsan, aarch64
+VARIANT ?= release
+BUILD_ROOT ?= build
+BUILD ?= $(BUILD_ROOT)/$(VARIANT)
+PREFIX ?= /usr/local
+LIBDIR ?= $(PREFIX)/lib
+DESTDIR ?=
+# 1: warnings are errors. For us and our CI; a future compiler must not break a user's build.
+WERROR ?= 0
+# 1: show the commands
+V ?= 0
+CLANG ?= clang
+CROSS ?= aarch64-linux-gnu-
+# Which unit suites the test targets build and run, without "test_": TESTS="queue timer"
+TESTS ?=
+# Arguments for what run, bench, kill-trials, million and cross start
+ARGS ?=
+
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+ifeq ($(origin AR),default)
+AR := ar
+endif
+
+.DELETE_ON_ERROR:
+.SUFFIXES:
+MAKEFLAGS += --no-builtin-rules
+# Two jobs unless the user said otherwise: a -j on the command line wins over this one.
+ifeq ($(MAKELEVEL)$(filter -j%,$(MAKEFLAGS)),0)
+MAKEFLAGS += -j2
+endif
+ifeq ($(V),0)
+say = @printf '  %-5s %s\n' $(1) $(2);
+endif
+
+# ---- Flags
+KIND := $(patsubst clang,release,$(patsubst clang-%,%,$(VARIANT)))
+ifeq ($(filter release asan tsan coverage aarch64,$(KIND)),)
+$(error unknown VARIANT "$(VARIANT)": release asan tsan coverage clang clang-asan clang-tsan aarch64)
+endif
+ifneq ($(filter clang%,$(VARIANT)),)
+override CC := $(CLANG)
+endif
+ifeq ($(VARIANT),aarch64)
+override CC := $(CROSS)gcc
+override AR := $(CROSS)ar
+endif
+
+# Which of these flags the compiler takes: one trial with all of them, one by one only if that fails.
+define probe
+try() { echo 'int x;' | $(CC) -Wall -Werror "$$@" -x c -S -o - - >/dev/null 2>&1; }; \
+if try $(1); then echo '$(1)'; else for f in $(1); do if try $$f; then echo $$f; fi; done; fi
+endef
+WARNINGS := -Wall -Wextra -Wconversion -Wshadow -Wundef -Wstrict-prototypes -Wmissing-prototypes
+WANTED := -Wvla -Wformat=2 -Wtrampolines -Wbidi-chars=any -Werror=format-security \
+    -Werror=implicit -Werror=incompatible-pointer-types -Werror=int-conversion
+HARDENING := -fstack-protector-strong -fstack-clash-protection -fcf-protection=full \
+    -mbranch-protection=standard -fno-delete-null-pointer-checks -fno-strict-overflow \
+    -ftrivial-auto-var-init=zero
+LINK_HARDENING := -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed
+# The sanitizers see less under these: fortify hides accesses, zeroed variables hide reads of them.
+ifneq ($(filter release aarch64,$(KIND)),)
+WANTED += $(HARDENING)
+# Fortify needs the optimiser and warns without it.
+FORTIFY = $(if $(filter -O1 -O2 -O3 -Os,$(CFLAGS)),-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3)
+endif
+ifneq ($(filter-out help clean uninstall,$(or $(MAKECMDGOALS),all)),)
+PROBED := $(shell $(call probe,$(WANTED)))
+endif
+
+CFLAGS_release := -O2 -g
+CFLAGS_aarch64 := -O2 -g
+CFLAGS_asan := -O1 -g
+CFLAGS_tsan := -O1 -g
+CFLAGS_coverage := -O0 -g
+CFLAGS ?= $(CFLAGS_$(KIND))
+MODE_asan := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer \
+    -Wno-maybe-uninitialized
+MODE_tsan := -fsanitize=thread -fno-omit-frame-pointer -Wno-maybe-uninitialized
+MODE_coverage := --coverage -fprofile-update=atomic
+LINK_asan := -fsanitize=address,undefined -fno-sanitize-recover=all
+LINK_tsan := -fsanitize=thread
+LINK_coverage := --coverage
+ifneq ($(filter clang%,$(VARIANT)),)
+MODE_asan := $(filter-out -Wno-maybe-uninitialized,$(MODE_asan))
+MODE_tsan := $(filter-out -Wno-maybe-uninitialized,$(MODE_tsan))
+endif
+ifneq ($(WERROR),0)
+ERRORS := -Werror
+endif
+
+COMPILE = $(CC) -std=c11 -D_GNU_SOURCE -iquote . -iquote runtime -iquote writer -fPIC -pthread -fvisibility=hidden \
+    $(WARNINGS) $(PROBED) $(ERRORS) $(FORTIFY) $(MODE_$(KIND)) $(CPPFLAGS) $(CFLAGS)
+LINK = $(CC) -pthread $(LINK_HARDENING) $(LINK_$(KIND)) $(CFLAGS) $(LDFLAGS)
+
+# ---- Files
+COMMAND_SRC := $(wildcard writer/main.c writer/command_*.c)
+LIBRARY_SRC := $(filter-out $(COMMAND_SRC),$(wildcard runtime/*.c writer/*.c))
+SUPPORT_SRC := $(wildcard tests/support_*.c)
+TEST_SRC := $(wildcard tests/test_*.c)
+# Programs that end-to-end tests and targets below run, such as kill_trials: library only, no CMocka.
+TOOL_SRC := $(filter-out $(SUPPORT_SRC) $(TEST_SRC),$(wildcard tests/*.c))
+BENCH_SUPPORT_SRC := $(wildcard tests/bench/support_*.c)
+BENCH_SRC := $(filter-out $(BENCH_SUPPORT_SRC),$(wildcard tests/bench/*.c))
+PUBLIC_HEADERS := $(wildcard runtime/weir.h writer/weir_writer.h)
+ifneq ($(TESTS),)
+TEST_SRC := $(filter $(TESTS:%=tests/test_%.c),$(TEST_SRC))
+TOOL_SRC :=
+endif
+
+OBJ := $(BUILD)/obj
+LIBRARY_OBJ := $(LIBRARY_SRC:%.c=$(OBJ)/%.o)
+COMMAND_OBJ := $(COMMAND_SRC:%.c=$(OBJ)/%.o)
+SUPPORT_OBJ := $(SUPPORT_SRC:%.c=$(OBJ)/%.o)
+BENCH_SUPPORT_OBJ := $(BENCH_SUPPORT_SRC:%.c=$(OBJ)/%.o)
+PROGRAM_OBJ := $(patsubst %.c,$(OBJ)/%.o,$(TEST_SRC) $(TOOL_SRC) $(BENCH_SRC))
+TEST_BIN := $(TEST_SRC:tests/%.c=$(BUILD)/tests/%)
+TOOL_BIN := $(TOOL_SRC:tests/%.c=$(BUILD)/tests/%)
+BENCH_BIN := $(BENCH_SRC:tests/bench/%.c=$(BUILD)/bench/%)
+ALL_OBJ := $(LIBRARY_OBJ) $(COMMAND_OBJ) $(SUPPORT_OBJ) $(BENCH_SUPPORT_OBJ) $(PROGRAM_OBJ)
+COMMAND_BIN := $(if $(COMMAND_SRC),$(BUILD)/weir)
+# A sanitized shared library cannot load into a plain process, so those variants have none.
+SHARED := $(if $(filter release aarch64,$(KIND)),$(BUILD)/libweir.so)
+
+# ---- Targets
+.DEFAULT_GOAL := all
+.PHONY: all run test test-quick check coverage bench kill-trials million cross
+.PHONY: unit-programs tool-programs bench-programs install uninstall clean help FORCE
+
+all: $(BUILD)/libweir.a $(SHARED) $(COMMAND_BIN) $(BUILD)/weir.pc ## the library, the weir command, weir.pc (the default)
+
+run: $(COMMAND_BIN) ## build and run the demonstration
+	$(BUILD)/weir demo $(ARGS)
+
+# The test targets hand over to tests/run, which builds each variant through this Makefile again.
+# A script tests/e2e_x names further tools in a line "# needs: strace"; without them it skips itself.
+END_TO_END_TOOLS = $(sort rsyslog $(shell sed -n 's/^\# needs://p' tests/e2e_* 2>/dev/null))
+RUN_TESTS = MAKE='$(MAKE)' BUILD_ROOT='$(BUILD_ROOT)' TESTS='$(TESTS)' tests/run
+
+test: ## everything: installs missing tools, structure, unit tests (3 variants), README, end to end
+	+@tests/install-tools cmocka
+	+@tests/install-tools $(END_TO_END_TOOLS) || true
+	+@$(RUN_TESTS) structure unit:release unit:asan unit:tsan readme end-to-end
+
+test-quick: ## structure and unit tests of the release variant only; TESTS="queue timer" picks
+	+@tests/install-tools cmocka
+	+@$(RUN_TESTS) structure unit:release
+
+check: ## every variant with gcc and clang, warnings are errors, then all tests in each
+	+@tests/install-tools cmocka clang
+	+@tests/install-tools $(END_TO_END_TOOLS) || true
+	+@$(MAKE) --no-print-directory WERROR=1 BUILD_ROOT='$(BUILD_ROOT)/check' check-all
+
+.PHONY: check-all
+check-all:
+	+@$(RUN_TESTS) structure unit:release unit:asan unit:tsan \
+	    unit:clang unit:clang-asan unit:clang-tsan readme end-to-end
+
+coverage: ## unit tests under gcov; a table of lines and branches; fails below 95 % and 85 %
+	+@tests/install-tools cmocka
+	@rm -rf '$(BUILD_ROOT)/coverage/obj'
+	+@$(RUN_TESTS) unit:coverage; code=$$?; \
+	    tests/coverage '$(BUILD_ROOT)/coverage' 95 85 && exit $$code
+
+bench: $(BENCH_BIN) ## build and run every tests/bench/*.c
+	@set -e; for program in $(BENCH_BIN); do echo "== $${program##*/}"; $$program $(ARGS); done
+
+kill-trials: $(BUILD)/tests/kill_trials ## kill the receiver again and again: no false confirmation
+	$(BUILD)/tests/kill_trials $(ARGS)
+
+million: all $(TOOL_BIN) ## one million messages through the command to a collector that breaks
+	+WEIR='$(abspath $(BUILD))/weir' BUILD='$(abspath $(BUILD))' tests/million $(ARGS)
+
+cross: ## build for aarch64 and run the demonstration under qemu
+	+@tests/install-tools cross
+	+@$(MAKE) --no-print-directory VARIANT=aarch64 BUILD='$(BUILD_ROOT)/aarch64' all
+	qemu-aarch64 -L /usr/aarch64-linux-gnu '$(BUILD_ROOT)/aarch64/weir' demo $(ARGS)
+
+install: all ## into DESTDIR/PREFIX: headers, both libraries, weir.pc, the command
+	install -d '$(DESTDIR)$(PREFIX)/include' '$(DESTDIR)$(LIBDIR)/pkgconfig' '$(DESTDIR)$(PREFIX)/bin'
+	install -m 644 $(PUBLIC_HEADERS) '$(DESTDIR)$(PREFIX)/include/'
+	install -m 644 $(BUILD)/libweir.a '$(DESTDIR)$(LIBDIR)/'
+	install -m 755 $(BUILD)/libweir.so '$(DESTDIR)$(LIBDIR)/libweir.so.$(VERSION)'
+	ln -sf libweir.so.$(VERSION) '$(DESTDIR)$(LIBDIR)/libweir.so.$(SOVERSION)'
+	ln -sf libweir.so.$(SOVERSION) '$(DESTDIR)$(LIBDIR)/libweir.so'
+	install -m 644 $(BUILD)/weir.pc '$(DESTDIR)$(LIBDIR)/pkgconfig/'
+	$(if $(COMMAND_BIN),install -m 755 $(COMMAND_BIN) '$(DESTDIR)$(PREFIX)/bin/')
+
+uninstall: ## removes what install put there
+	rm -f $(patsubst %,'$(DESTDIR)$(PREFIX)/include/%',$(notdir $(PUBLIC_HEADERS)))
+	rm -f '$(DESTDIR)$(LIBDIR)/libweir.a' '$(DESTDIR)$(LIBDIR)/libweir.so'
+	rm -f '$(DESTDIR)$(LIBDIR)/libweir.so.$(SOVERSION)' '$(DESTDIR)$(LIBDIR)/libweir.so.$(VERSION)'
+	rm -f '$(DESTDIR)$(LIBDIR)/pkgconfig/weir.pc' '$(DESTDIR)$(PREFIX)/bin/weir'
+
+clean: ## removes BUILD_ROOT, all variants
+	rm -rf '$(BUILD_ROOT)'
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
+	@echo
+	@echo "Knobs: VARIANT (release asan tsan coverage clang clang-asan clang-tsan aarch64), CC, CFLAGS,"
+	@echo "  BUILD_ROOT, PREFIX, LIBDIR, DESTDIR, WERROR=1, V=1, TESTS=\"queue timer\", ARGS=\"...\""
+	@echo "Examples: make VARIANT=asan; make test-quick TESTS=queue; make install PREFIX=/usr DESTDIR=/tmp/x"
+
+unit-programs: $(TEST_BIN) $(TOOL_BIN)
+tool-programs: $(TOOL_BIN)
+bench-programs: $(BENCH_BIN)
+
+# ---- Rules
+# Two stamps that change only when their text does. Objects depend on the first, so that other flags
+# recompile; the libraries on the second, so that a deleted source file leaves them.
+stamp = @mkdir -p $(@D); printf '%s\n' '$(subst ','\'',$(1))' | cmp -s - $@ || printf '%s\n' '$(subst ','\'',$(1))' >$@
+$(BUILD)/flags.stamp: FORCE
+	$(call stamp,$(COMPILE) $(LINK))
+$(BUILD)/sources.stamp: FORCE
+	$(call stamp,$(LIBRARY_SRC) $(COMMAND_SRC) $(SUPPORT_SRC))
+
+$(ALL_OBJ): $(OBJ)/%.o: %.c $(BUILD)/flags.stamp
+	@mkdir -p $(@D)
+	$(call say,cc,$<)$(COMPILE) -MMD -MP -c -o $@ $<
+
+$(BUILD)/libweir.a: $(LIBRARY_OBJ) $(BUILD)/sources.stamp
+	$(call say,ar,$@)rm -f $@; $(AR) rcs $@ $(LIBRARY_OBJ)
+
+# nodelete: worker threads and the host's atexit order must survive a dlclose.
+$(BUILD)/libweir.so: $(LIBRARY_OBJ) $(BUILD)/sources.stamp
+	$(call say,ld,$@)$(LINK) -shared -Wl,-soname,libweir.so.$(SOVERSION) -Wl,-z,nodelete -Wl,-z,defs \
+	    -o $@ $(LIBRARY_OBJ) $(LDLIBS)
+	@ln -sf libweir.so $@.$(SOVERSION)
+
+$(BUILD)/weir: $(COMMAND_OBJ) $(BUILD)/libweir.a $(BUILD)/sources.stamp
+	$(call say,ld,$@)$(LINK) -o $@ $(COMMAND_OBJ) $(BUILD)/libweir.a $(LDLIBS)
+
+$(TEST_BIN): $(BUILD)/tests/%: $(OBJ)/tests/%.o $(SUPPORT_OBJ) $(BUILD)/libweir.a $(BUILD)/sources.stamp
+	@mkdir -p $(@D)
+	$(call say,ld,$@)$(LINK) -o $@ $(filter %.o,$^) $(BUILD)/libweir.a -lcmocka $(LDLIBS)
+
+$(TOOL_BIN): $(BUILD)/tests/%: $(OBJ)/tests/%.o $(BUILD)/libweir.a
+	@mkdir -p $(@D)
+	$(call say,ld,$@)$(LINK) -o $@ $(filter %.o,$^) $(BUILD)/libweir.a $(LDLIBS)
+
+$(BENCH_BIN): $(BUILD)/bench/%: $(OBJ)/tests/bench/%.o $(BENCH_SUPPORT_OBJ) $(BUILD)/libweir.a
+	@mkdir -p $(@D)
+	$(call say,ld,$@)$(LINK) -o $@ $(filter %.o,$^) $(BUILD)/libweir.a $(LDLIBS)
+
+define PKG_CONFIG_TEXT
+prefix=$(PREFIX)
+libdir=$(LIBDIR)
+includedir=$${prefix}/include
+
+Name: weir
+Description: log stream writer that never blocks the host and says what was delivered
+Version: $(VERSION)
+Cflags: -I$${includedir}
+Libs: -L$${libdir} -lweir
+Libs.private: -pthread
+endef
+export PKG_CONFIG_TEXT
+$(BUILD)/weir.pc: FORCE
+	@mkdir -p $(@D); printf '%s\n' "$$PKG_CONFIG_TEXT" | cmp -s - $@ || printf '%s\n' "$$PKG_CONFIG_TEXT" >$@
+
+-include $(ALL_OBJ:.o=.d)

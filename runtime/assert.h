@@ -1,0 +1,13 @@
+// Assertions for programmer errors: on in every build, because a wrong state shipped is worse than a stop.
+#ifndef WEIR_RUNTIME_ASSERT_H
+#define WEIR_RUNTIME_ASSERT_H
+
+// Prints one line naming the broken condition to standard error and aborts. Lives in os_linux.c,
+// so that a simulator can supply its own and report the seed.
+_Noreturn void weir_assert_failed(const char *condition, const char *file, int line);
+
+#define weir_assert(condition)                                                                     \
+    (__builtin_expect(!(condition), 0) ? weir_assert_failed(#condition, __FILE__, __LINE__)        \
+                                       : (void)0)
+
+#endif

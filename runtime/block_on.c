@@ -1,0 +1,64 @@
+// weir_block_on: the bridge from a thread that may sleep to a future that may not.
+#include "runtime/assert.h"
+#include "runtime/runtime.h"
+
+// Waits for the task and then rings; lives in a task of its own.
+struct block_on_waiter {
+    struct weir_future future;
+    struct weir_task_join join;
+    _Atomic uint32_t *bell; // on the sleeping thread's stack
+    int32_t *result;
+};
+
+// [B1] The bell's release publishes the result to the sleeper's acquire.
+static void bell_ring(struct block_on_waiter *me, struct weir_context *context, int32_t result)
+{
+    _Atomic uint32_t *bell = me->bell;
+    *me->result = result;
+    atomic_store_explicit(bell, 1, memory_order_release); // [B1]
+    // The sleeper may be gone by now; only the address is used.
+    context->os->futex_wake(context->os->self, bell, 1);
+}
+
+static enum weir_poll block_on_poll(struct weir_future *future, struct weir_context *context)
+{
+    struct block_on_waiter *me = (struct block_on_waiter *)future;
+    weir_begin(me);
+    weir_await(me, context, &me->join);
+    weir_return(me, me->join.future.result);
+    weir_exit(me);
+    weir_drop(&me->join.future, context);
+    bell_ring(me, context, me->future.result);
+    weir_end(me);
+}
+
+int weir_block_on(struct weir_runtime *runtime, const struct weir_future *future,
+                  size_t future_bytes)
+{
+    _Atomic uint32_t bell = 0;
+    int32_t result = 0;
+    struct weir_handle handle;
+    int error = weir_runtime_spawn(runtime, future, future_bytes, WEIR_SPAWN_STEALABLE, &handle);
+    if (error < 0) {
+        return error;
+    }
+    struct block_on_waiter waiter = {.future = {block_on_poll, WEIR_RESUME_START, 0},
+                                     .bell = &bell,
+                                     .result = &result};
+    weir_task_join_init(&waiter.join, handle);
+    error = weir_runtime_spawn(runtime, &waiter.future, sizeof(waiter), WEIR_SPAWN_STEALABLE, NULL);
+    if (error < 0) {
+        weir_task_cancel(handle);
+        weir_task_detach(handle);
+        return error;
+    }
+    const struct weir_os *os = &runtime->os;
+    while (atomic_load_explicit(&bell, memory_order_acquire) == 0) { // [B1]
+        if (runtime->threads_count == 0) {
+            (void)weir_turn(runtime, WEIR_POLLS_BETWEEN_EVENTS, WEIR_NEVER);
+        } else {
+            (void)os->futex_wait(os->self, &bell, 0, WEIR_NEVER);
+        }
+    }
+    return result;
+}

@@ -1,0 +1,165 @@
+// Creating, driving and ending a runtime.
+#include "runtime/runtime.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "runtime/assert.h"
+#include "runtime/lock.h"
+
+static void runtime_free(struct weir_runtime *runtime)
+{
+    struct weir_os os = runtime->os;
+    if (runtime->fork_guard != NULL) {
+        os.fork_guard_close(os.self, runtime->fork_guard);
+    }
+    for (uint32_t i = 0; i < runtime->workers_count; i++) {
+        weir_worker_deinit(&runtime->workers[i]);
+    }
+    weir_slab_deinit(&runtime->outside);
+    weir_reactor_deinit(&runtime->reactor);
+    os.release(os.self, runtime, runtime->bytes);
+}
+
+static void runtime_stop_threads(struct weir_runtime *runtime, uint32_t started_count)
+{
+    atomic_store_explicit(&runtime->stopping, 1, memory_order_seq_cst);
+    weir_workers_wake_all(runtime);
+    for (uint32_t i = 0; i < started_count; i++) {
+        int error = runtime->os.thread_join(runtime->os.self, runtime->workers[i].thread);
+        weir_assert(error == 0);
+    }
+}
+
+static int runtime_start_threads(struct weir_runtime *runtime)
+{
+    for (uint32_t i = 0; i < runtime->threads_count; i++) {
+        struct weir_worker *worker = &runtime->workers[i];
+        int error = runtime->os.thread_start(runtime->os.self, &worker->thread, weir_worker_main,
+                                             worker);
+        if (error < 0) {
+            runtime_stop_threads(runtime, i);
+            return error;
+        }
+    }
+    if (runtime->threads_count == 0) {
+        weir_worker_turn_init(&runtime->workers[0]);
+    }
+    return 0;
+}
+
+int weir_runtime_create(struct weir_runtime **out, const struct weir_runtime_options *options)
+{
+    *out = NULL;
+    if (options->workers > WEIR_WORKERS_MAX) {
+        return WEIR_EOPTION;
+    }
+    struct weir_os os = options->os != NULL ? *options->os : weir_os_linux();
+    uint32_t count = options->workers == 0 ? 1 : options->workers;
+    size_t bytes = sizeof(struct weir_runtime) + count * sizeof(struct weir_worker);
+    struct weir_runtime *runtime = os.alloc(os.self, bytes, _Alignof(struct weir_runtime));
+    if (runtime == NULL) {
+        return WEIR_EMEMORY;
+    }
+    runtime->os = os;
+    runtime->bytes = bytes;
+    runtime->workers_count = count;
+    runtime->threads_count = options->workers;
+    weir_slab_init(&runtime->outside, runtime, &runtime->os);
+    weir_lookups_init(&runtime->lookups, &runtime->os);
+    for (uint32_t i = 0; i < count; i++) {
+        weir_worker_init(&runtime->workers[i], runtime, i);
+    }
+    int error = weir_reactor_init(&runtime->reactor, &runtime->os);
+    if (error == 0) {
+        error = os.fork_guard_open(os.self, &runtime->fork_guard);
+    }
+    if (error == 0) {
+        error = runtime_start_threads(runtime);
+    }
+    if (error < 0) {
+        runtime_free(runtime);
+        return error;
+    }
+    *out = runtime;
+    return 0;
+}
+
+static void task_drop(struct weir_task *task, void *argument)
+{
+    struct weir_context *context = argument;
+    uint64_t state = atomic_load_explicit(&task->state, memory_order_acquire); // [T2]
+    if ((state & WEIR_TASK_COMPLETE) != 0) {
+        return;
+    }
+    context->waker = (struct weir_waker){task, weir_task_generation(task)};
+    weir_drop(weir_task_future(task), context);
+}
+
+void weir_runtime_destroy(struct weir_runtime *runtime)
+{
+    if (weir_runtime_forked(runtime)) {
+        weir_lookups_deinit_forked(&runtime->lookups);
+        runtime_free(runtime);
+        return;
+    }
+    runtime_stop_threads(runtime, runtime->threads_count);
+    uint64_t now_ns = runtime->os.now_ns(runtime->os.self);
+    struct weir_context context = {runtime, NULL, &runtime->os, {NULL, 0}, now_ns, 0};
+    for (uint32_t i = 0; i < runtime->workers_count; i++) {
+        weir_slab_visit(&runtime->workers[i].slab, task_drop, &context);
+    }
+    weir_slab_visit(&runtime->outside, task_drop, &context);
+    weir_lookups_deinit(&runtime->lookups);
+    runtime_free(runtime);
+}
+
+int weir_backend_fd(struct weir_runtime *runtime)
+{
+    return runtime->threads_count == 0 ? runtime->reactor.poller.fd : -EINVAL;
+}
+
+int weir_turn(struct weir_runtime *runtime, uint32_t polls_max, uint64_t wait_max_ns)
+{
+    if (runtime->threads_count != 0) {
+        return -EINVAL;
+    }
+    if (weir_runtime_forked(runtime)) {
+        return WEIR_EFORKED;
+    }
+    uint32_t count_max = polls_max < INT32_MAX / 2 ? polls_max : INT32_MAX / 2;
+    return (int)weir_worker_turn(&runtime->workers[0], count_max, wait_max_ns);
+}
+
+static uint64_t stat_read(_Atomic uint64_t *counter)
+{
+    return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+void weir_runtime_stats(struct weir_runtime *runtime, struct weir_runtime_stats *stats)
+{
+    memset(stats, 0, sizeof(*stats));
+    stats->spawned = stat_read(&runtime->outside_spawned);
+    for (uint32_t i = 0; i < runtime->workers_count; i++) {
+        struct weir_worker_stats *from = &runtime->workers[i].stats;
+        stats->polls += stat_read(&from->polls);
+        stats->spawned += stat_read(&from->spawned);
+        stats->completed += stat_read(&from->completed);
+        stats->stolen += stat_read(&from->stolen);
+        stats->overflowed += stat_read(&from->overflowed);
+        stats->parks += stat_read(&from->parks);
+        stats->unparks += stat_read(&from->unparks);
+        stats->events += stat_read(&from->events);
+        stats->timers_fired += stat_read(&from->timers_fired);
+    }
+}
+
+const struct weir_os *weir_runtime_os(const struct weir_runtime *runtime)
+{
+    return &runtime->os;
+}
+
+uint32_t weir_runtime_threads(const struct weir_runtime *runtime)
+{
+    return runtime->threads_count;
+}

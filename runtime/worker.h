@@ -1,0 +1,67 @@
+// Workers: who runs tasks. A worker is a thread, or, in a runtime of zero workers, the host.
+#ifndef WEIR_RUNTIME_WORKER_H
+#define WEIR_RUNTIME_WORKER_H
+
+#include "runtime/inject.h"
+#include "runtime/park.h"
+#include "runtime/timer.h"
+
+// Counters of one worker: written by it alone, read by anyone.
+struct weir_worker_stats {
+    _Atomic uint64_t polls, spawned, completed, stolen, overflowed, parks, unparks, events,
+        timers_fired;
+};
+
+struct weir_worker {
+    struct weir_runtime *runtime;
+    uint32_t index;
+    uint64_t thread;
+    // The owner's alone:
+    struct weir_context context;
+    uint32_t polls_since_events;
+    uint32_t pushed;   // tasks queued since idle workers were last told
+    bool searching;    // counted in runtime->searching
+    bool pinned_first; // whose turn it is: pinned tasks or the others
+    uint64_t random;   // xorshift state for the choice of victims
+    struct weir_chain pinned_ready;
+    struct weir_slab slab;
+    struct weir_timers timers;
+    struct weir_worker_stats stats;
+    // Shared:
+    struct weir_queue queue;
+    _Alignas(128) _Atomic(struct weir_task *) lifo; // next task; thieves take it last
+    struct weir_mailbox mailbox;
+    struct weir_mailbox pinned; // nobody steals from here
+    struct weir_parker parker;
+};
+
+void weir_worker_init(struct weir_worker *worker, struct weir_runtime *runtime, uint32_t index);
+void weir_worker_deinit(struct weir_worker *worker);
+
+// The thread's body: runs tasks until the runtime stops.
+void weir_worker_main(void *worker);
+
+// One turn of a host-driven worker: see weir_turn. Before the first one: weir_worker_turn_init.
+void weir_worker_turn_init(struct weir_worker *worker);
+uint32_t weir_worker_turn(struct weir_worker *worker, uint32_t polls_max, uint64_t wait_max_ns);
+
+// Queues a task that nobody has queued, from outside (any thread, signal handlers) ...
+void weir_worker_submit_remote(struct weir_task *task);
+// ... and from its own poll: into the next-task slot.
+void weir_worker_submit_next(struct weir_worker *worker, struct weir_task *task);
+
+// weir_wake on the worker's own thread: to the back of its queue, telling nobody else yet.
+void weir_worker_wake_back(struct weir_worker *worker, struct weir_waker waker);
+
+// Wakes a parked worker for work that was just made visible, unless one is searching already.
+void weir_workers_notify(struct weir_runtime *runtime);
+// Wakes them all.
+void weir_workers_wake_all(struct weir_runtime *runtime);
+
+static inline void weir_stat_add(_Atomic uint64_t *counter, uint64_t count)
+{
+    uint64_t value = atomic_load_explicit(counter, memory_order_relaxed);
+    atomic_store_explicit(counter, value + count, memory_order_relaxed);
+}
+
+#endif

@@ -1,0 +1,62 @@
+// Tasks around single futures, for the tests of what tasks wait for.
+#include "support_actor.h"
+
+struct actor {
+    struct weir_future future;
+    struct weir_future *child;
+    struct actor_log *log;
+    int id;
+};
+
+static enum weir_poll actor_poll(struct weir_future *future, struct weir_context *context)
+{
+    struct actor *me = (struct actor *)future;
+    weir_begin(me);
+    weir_until(me, weir_future_poll(me->child, context) == WEIR_READY);
+    assert_true(me->log->count < ACTORS_MAX);
+    me->log->ids[me->log->count] = me->id;
+    me->log->results[me->log->count++] = me->child->result;
+    weir_return(me, me->child->result);
+    weir_exit(me);
+    weir_drop(me->child, context);
+    weir_end(me);
+}
+
+struct weir_handle actor_start(struct weir_runtime *runtime, struct weir_future *child,
+                               struct actor_log *log, int id)
+{
+    struct actor actor = {{.poll = actor_poll}, child, log, id};
+    struct weir_handle handle;
+    assert_int_equal(
+        weir_runtime_spawn(runtime, &actor.future, sizeof actor, WEIR_SPAWN_STEALABLE, &handle), 0);
+    (void)test_turn_all(runtime);
+    return handle;
+}
+
+void actor_cancel(struct weir_runtime *runtime, struct weir_handle handle, bool turn)
+{
+    weir_task_cancel(handle);
+    weir_task_detach(handle);
+    if (turn) {
+        (void)test_turn_all(runtime);
+    }
+}
+
+void actor_expect(struct actor_log *log, ...)
+{
+    va_list ids;
+    va_start(ids, log);
+    for (int i = 0; i < log->count; i++) {
+        assert_int_equal(log->ids[i], va_arg(ids, int));
+    }
+    assert_int_equal(-1, va_arg(ids, int));
+    va_end(ids);
+    log->count = 0;
+}
+
+uint64_t actor_tasks_live(struct weir_runtime *runtime)
+{
+    struct weir_runtime_stats stats;
+    weir_runtime_stats(runtime, &stats);
+    return stats.spawned - stats.completed;
+}

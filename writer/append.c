@@ -1,0 +1,142 @@
+// Framing and appending, and the in-band record of what was lost.
+#include "writer/append.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "runtime/assert.h"
+
+// Segments a logging thread throws away, at most, to place one message; only when others are
+// quicker to fill the room than this thread does it need more than one.
+#define DROPS_MAX 8
+
+static uint64_t append_wall_ns(const struct weir_writer *writer)
+{
+    return writer->os->wall_ns(writer->os->self);
+}
+
+// ---- Reserving ----
+
+// Drops the oldest segment of which nothing was sent.  returns  false: there is none.
+static bool append_drop_oldest(struct weir_writer *writer)
+{
+    struct weir_row_drop drop;
+    if (weir_row_drop_oldest(writer->row, &drop) <= 0) {
+        return false;
+    }
+    struct weir_counters *counters = &writer->counters;
+    uint32_t live = drop.messages - drop.void_messages;
+    weir_counter_add(&counters->taken_messages, drop.messages);
+    weir_counter_add(&counters->taken_bytes, drop.bytes);
+    weir_counter_add(&counters->dropped_messages[WEIR_DROPPED_OLDEST], live);
+    weir_counter_add(&counters->dropped_messages[WEIR_DROPPED_ABANDONED], drop.void_messages);
+    weir_counter_add(&counters->dropped_bytes[WEIR_DROPPED_OLDEST], drop.bytes);
+    weir_append_note_loss(writer, live, drop.bytes);
+    return true;
+}
+
+int weir_append_reserve(struct weir_writer *writer, size_t frame_bytes,
+                        struct weir_reservation *reservation)
+{
+    if (frame_bytes > writer->plan->message_bytes_max) {
+        return WEIR_ETOOBIG;
+    }
+    int error = weir_row_reserve(writer->row, (uint32_t)frame_bytes, reservation);
+    if (error == WEIR_EFULL && writer->plan->full == WEIR_FULL_DROP_OLDEST) {
+        for (uint32_t i = 0; error == WEIR_EFULL && i < DROPS_MAX; i++) {
+            if (!append_drop_oldest(writer)) {
+                break;
+            }
+            error = weir_row_reserve(writer->row, (uint32_t)frame_bytes, reservation);
+        }
+    }
+    if (error == 0 && (reservation->opened || reservation->closed)) {
+        weir_row_stamp(writer->row, reservation, writer->os->now_ns(writer->os->self));
+    }
+    return error;
+}
+
+void weir_append_commit(struct weir_writer *writer, const struct weir_reservation *reservation,
+                        uint32_t frame_bytes)
+{
+    bool opened = reservation->opened;
+    uint32_t free_count = reservation->free_count;
+    (void)weir_row_commit(writer->row, reservation, frame_bytes);
+    weir_writer_nudge(writer);
+    if (opened && free_count <= writer->plan->row.segment_count / 2) {
+        weir_writer_press(writer);
+    }
+}
+
+int weir_append(struct weir_writer *writer, uint8_t severity, const struct weir_iovec *parts,
+                size_t parts_count)
+{
+    const struct weir_framer *framer = &writer->plan->framer;
+    size_t frame_bytes;
+    int error = weir_framer_measure(framer, severity, parts, parts_count, &frame_bytes);
+    if (error < 0) {
+        return error;
+    }
+    struct weir_reservation reservation;
+    error = weir_append_reserve(writer, frame_bytes, &reservation);
+    if (error < 0) {
+        return error;
+    }
+    uint64_t wall_ns = framer->header == WEIR_HEADER_NONE ? 0 : append_wall_ns(writer);
+    size_t written = weir_framer_write(framer, wall_ns, severity, reservation.data, parts,
+                                       parts_count, frame_bytes);
+    weir_assert(written == frame_bytes);
+    weir_append_commit(writer, &reservation, (uint32_t)frame_bytes);
+    return 0;
+}
+
+// ---- Gaps ----
+
+void weir_append_note_loss(struct weir_writer *writer, uint64_t messages, uint64_t bytes)
+{
+    if (!writer->plan->gap_records) {
+        return;
+    }
+    struct weir_gap *gap = &writer->gap;
+    uint64_t now_ns = append_wall_ns(writer);
+    uint64_t none = 0;
+    (void)atomic_compare_exchange_strong_explicit(&gap->first_ns, &none, now_ns,
+                                                  memory_order_relaxed, memory_order_relaxed);
+    atomic_store_explicit(&gap->last_ns, now_ns, memory_order_relaxed);
+    atomic_fetch_add_explicit(&gap->bytes, bytes, memory_order_relaxed);
+    atomic_fetch_add_explicit(&gap->messages, messages, memory_order_relaxed);
+}
+
+static void gap_timestamp(uint64_t wall_ns, char *text)
+{
+    weir_timestamp_write(wall_ns / 1000000000u, (uint32_t)(wall_ns / 1000 % 1000000u), text);
+    text[WEIR_TIMESTAMP_BYTES] = '\0';
+}
+
+void weir_append_gap(struct weir_writer *writer)
+{
+    struct weir_gap *gap = &writer->gap;
+    if (atomic_load_explicit(&gap->messages, memory_order_relaxed) == 0) {
+        return;
+    }
+    // What is lost while this runs is told by the next record, or split between the two.
+    uint64_t messages = atomic_exchange_explicit(&gap->messages, 0, memory_order_relaxed);
+    uint64_t bytes = atomic_exchange_explicit(&gap->bytes, 0, memory_order_relaxed);
+    uint64_t first_ns = atomic_exchange_explicit(&gap->first_ns, 0, memory_order_relaxed);
+    uint64_t last_ns = atomic_load_explicit(&gap->last_ns, memory_order_relaxed);
+    char first[WEIR_TIMESTAMP_BYTES + 1], last[WEIR_TIMESTAMP_BYTES + 1];
+    gap_timestamp(first_ns, first);
+    gap_timestamp(last_ns, last);
+    char text[WEIR_GAP_RECORD_BYTES_MAX];
+    int length = snprintf(text, sizeof(text),
+                          "weir: %llu messages, %llu bytes dropped between %s and %s",
+                          (unsigned long long)messages, (unsigned long long)bytes, first, last);
+    weir_assert(length > 0 && (size_t)length < sizeof(text));
+    struct weir_iovec part = {text, (size_t)length};
+    if (weir_append(writer, WEIR_SEVERITY_DEFAULT, &part, 1) < 0) { // no room yet: try again
+        atomic_store_explicit(&gap->first_ns, first_ns, memory_order_relaxed);
+        atomic_fetch_add_explicit(&gap->bytes, bytes, memory_order_relaxed);
+        atomic_fetch_add_explicit(&gap->messages, messages, memory_order_relaxed);
+    }
+}

@@ -1,0 +1,29 @@
+// The way in: frames a message straight into the segment it will be sent from.
+//
+// This is what a logging thread runs. Per message: one pass over the bytes if the framing needs it,
+// two read-modify-writes (reserve, commit), one load, the copy. Per segment: one clock reading. A
+// system call only to wake a writer that is in deep idle or short of segments.
+#ifndef WEIR_WRITER_APPEND_H
+#define WEIR_WRITER_APPEND_H
+
+#include "writer/writer.h"
+
+// Puts one message in.
+//   returns  0; WEIR_EFULL; WEIR_ETOOBIG; WEIR_EDELIMITER; WEIR_ECLOSED; -EINVAL.
+//   threads  any.
+WEIR_MUST_USE int weir_append(struct weir_writer *writer, uint8_t severity,
+                              const struct weir_iovec *parts, size_t parts_count);
+
+// Reserves room for a frame; under drop-oldest makes room first.
+WEIR_MUST_USE int weir_append_reserve(struct weir_writer *writer, size_t frame_bytes,
+                                      struct weir_reservation *reservation);
+// Ends it with so many bytes, or WEIR_SEGMENT_VOID, and wakes the writer where that is due.
+void weir_append_commit(struct weir_writer *writer, const struct weir_reservation *reservation,
+                        uint32_t frame_bytes);
+
+// Notes messages that were lost to a full buffer.                       threads  any.
+void weir_append_note_loss(struct weir_writer *writer, uint64_t messages, uint64_t bytes);
+// Puts a gap record in if something was lost since the last one.        threads  the writer's task.
+void weir_append_gap(struct weir_writer *writer);
+
+#endif

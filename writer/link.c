@@ -1,0 +1,301 @@
+// The writer's connection.
+#include "writer/link.h"
+
+#include <errno.h>
+#include <sys/socket.h>
+
+#include "runtime/assert.h"
+
+// Parts of one send. At 64 KiB a segment this is more than any socket takes at once.
+#define PARTS_MAX 64
+// Bytes of one send. Unix sockets: one unit of the ledger, small enough that confirmation is not
+// coarse; TCP: large enough that the system call's cost disappears.
+#define SEND_BYTES_MAX_UNIX (64u * 1024)
+#define SEND_BYTES_MAX_TCP (256u * 1024)
+// Sends in one go, before the task looks at everything else again.
+#define SENDS_MAX 8
+// Datagrams in one go.
+#define DATAGRAMS_MAX 64
+// Reads in one go of what nobody asked for.
+#define READS_MAX 16
+// Before another try when the kernel had no memory.
+#define STARVED_PAUSE_NS 10000000u
+// TCP: idle seconds before the first keepalive probe; the kernel then needs about two minutes more.
+#define KEEPALIVE_S 60
+// TCP: not writable while more than this is unsent in the kernel, so that what is unacknowledged,
+// and would be sent again, stays small.
+#define NOTSENT_BYTES (128 * 1024)
+
+bool weir_link_is_unix(const struct weir_endpoint *endpoint)
+{
+    return endpoint->transport == WEIR_TRANSPORT_UNIX ||
+           endpoint->transport == WEIR_TRANSPORT_UNIX_DGRAM;
+}
+
+bool weir_link_is_resource_error(int error)
+{
+    return error == -EMFILE || error == -ENFILE || error == -ENOBUFS || error == -ENOMEM ||
+           error == WEIR_EMEMORY || error == WEIR_ELIMIT;
+}
+
+static const struct weir_endpoint *link_endpoint(const struct weir_writer *me)
+{
+    return &me->plan->endpoints[me->endpoint];
+}
+
+bool weir_link_needs_proof(const struct weir_writer *me)
+{
+    return me->plan->confirm == WEIR_CONFIRM_PEER &&
+           link_endpoint(me)->transport == WEIR_TRANSPORT_TCP;
+}
+
+// ---- Dialing ----
+
+void weir_link_resolve(struct weir_writer *me)
+{
+    const struct weir_endpoint *endpoint = link_endpoint(me);
+    if (weir_link_is_unix(endpoint)) {
+        int error = weir_address_unix(&me->resolve.addresses[0], endpoint->path);
+        weir_assert(error == 0); // the endpoint's parser bounds the path
+        return;
+    }
+    int error = weir_resolve_init(&me->resolve, endpoint->host, endpoint->port);
+    weir_assert(error == 0);
+}
+
+void weir_link_dial(struct weir_writer *me)
+{
+    int type = me->plan->stream ? SOCK_STREAM : SOCK_DGRAM;
+    weir_connect_init(&me->connect, &me->stream, &me->resolve.addresses[me->address], type);
+}
+
+static void link_option(struct weir_writer *me, enum weir_socket_option option, int value)
+{
+    // A kernel that does not know one of them serves without it.
+    (void)me->os->socket_option(me->os->self, me->stream.fd, option, value);
+}
+
+void weir_link_begin(struct weir_writer *me)
+{
+    enum weir_ledger_kind kind = WEIR_LEDGER_SENT;
+    if (me->plan->confirm == WEIR_CONFIRM_PEER) {
+        kind = weir_link_is_unix(link_endpoint(me)) ? WEIR_LEDGER_UNIX : WEIR_LEDGER_TCP;
+    }
+    weir_ledger_init(&me->ledger, kind);
+    if (link_endpoint(me)->transport == WEIR_TRANSPORT_TCP) {
+        link_option(me, WEIR_SOCKET_KEEPALIVE, KEEPALIVE_S);
+        link_option(me, WEIR_SOCKET_USER_TIMEOUT_MS, (int)me->plan->stall_timeout_ms);
+        link_option(me, WEIR_SOCKET_NOTSENT_BYTES, NOTSENT_BYTES);
+        link_option(me, WEIR_SOCKET_NODELAY, 1); // batches are complete when they are sent
+    }
+    weir_stream_ready_init(&me->readable, &me->stream, WEIR_READABLE);
+    weir_stream_ready_init(&me->writable, &me->stream, WEIR_WRITABLE);
+}
+
+void weir_link_break(struct weir_writer *me, enum weir_fault fault)
+{
+    if (me->broken == 0) {
+        me->broken = (int)fault + 1;
+    }
+}
+
+// An error from any call on the socket: the ledger hears of it in any case.
+static void link_error(struct weir_writer *me, int error, enum weir_fault fault)
+{
+    weir_assert(error < 0);
+    if (me->ledger.step != WEIR_LEDGER_OVER) {
+        weir_ledger_error(&me->ledger, error);
+    }
+    weir_link_break(me, error == -ECONNRESET ? WEIR_FAULT_RESET : fault);
+}
+
+// ---- Sending ----
+
+// What a send said, when it was not a count.
+static void link_send_failed(struct weir_writer *me, int error)
+{
+    if (error == -EAGAIN || error == -EWOULDBLOCK) {
+        me->blocked = true;
+        if (me->writable.future.resume == WEIR_RESUME_DONE) {
+            weir_stream_ready_again(&me->writable);
+        }
+    } else if (error == -ENOBUFS || error == -ENOMEM) {
+        // The kernel is short of memory, and no event tells when it is not: the tick tries again.
+        weir_counter_add(&me->counters.faults[WEIR_FAULT_RESOURCE], 1);
+        me->starved = true;
+        me->alarms[WEIR_ALARM_TICK] = me->now_ns + STARVED_PAUSE_NS;
+    } else if (error != -EINTR) {
+        link_error(me, error, WEIR_FAULT_WRITE);
+    }
+}
+
+static void link_sent(struct weir_writer *me, uint64_t bytes)
+{
+    weir_counter_add(&me->counters.sends, 1);
+    weir_counter_add(&me->counters.sent_bytes, bytes);
+    weir_transit_sent(&me->transit, bytes);
+    me->alarms[WEIR_ALARM_STALL] = WEIR_NEVER;
+    uint64_t outstanding = 0;
+    if (me->ledger.kind == WEIR_LEDGER_UNIX) {
+        int64_t count = me->os->socket_outstanding(me->os->self, me->stream.fd);
+        if (count < 0) {
+            link_error(me, (int)count, WEIR_FAULT_WRITE);
+            count = INT32_MAX; // unknown: as much as can be
+        }
+        outstanding = (uint64_t)count;
+    }
+    weir_ledger_sent(&me->ledger, bytes, outstanding);
+}
+
+static void link_send_stream(struct weir_writer *me)
+{
+    bool tcp = link_endpoint(me)->transport == WEIR_TRANSPORT_TCP;
+    // On TCP the first write after the peer's close succeeds and is lost: look before.
+    if (tcp && (me->os->socket_state(me->os->self, me->stream.fd) & WEIR_PEER_CLOSED) != 0) {
+        weir_link_break(me, WEIR_FAULT_PEER_CLOSED);
+        return;
+    }
+    struct weir_iovec parts[PARTS_MAX];
+    for (uint32_t i = 0; i < SENDS_MAX && weir_transit_unsent(&me->transit); i++) {
+        size_t count = weir_transit_gather(&me->transit, parts, PARTS_MAX,
+                                           tcp ? SEND_BYTES_MAX_TCP : SEND_BYTES_MAX_UNIX);
+        int64_t sent = me->os->socket_send(me->os->self, me->stream.fd, parts, count);
+        if (sent > 0) {
+            link_sent(me, (uint64_t)sent);
+        } else {
+            link_send_failed(me, sent == 0 ? -EAGAIN : (int)sent);
+        }
+        if (me->blocked || me->starved || me->broken != 0) {
+            return;
+        }
+    }
+}
+
+static void link_send_datagrams(struct weir_writer *me)
+{
+    struct weir_iovec part;
+    for (uint32_t i = 0; i < DATAGRAMS_MAX && weir_transit_message(&me->transit, &part); i++) {
+        int64_t sent = me->os->socket_send(me->os->self, me->stream.fd, &part, 1);
+        if (sent >= 0) {
+            link_sent(me, part.bytes_count); // a datagram goes whole or not at all
+            weir_transit_confirm(&me->transit, me->transit.sent, me->now_ns);
+        } else if (sent == -EMSGSIZE) {
+            weir_transit_skip(&me->transit, me->now_ns);
+        } else {
+            link_send_failed(me, (int)sent);
+        }
+        if (me->blocked || me->starved || me->broken != 0) {
+            return;
+        }
+    }
+}
+
+void weir_link_send(struct weir_writer *me)
+{
+    if (me->plan->stream) {
+        link_send_stream(me);
+    } else {
+        link_send_datagrams(me);
+    }
+}
+
+// ---- Receiving ----
+
+void weir_link_receive(struct weir_writer *me, struct weir_context *context)
+{
+    unsigned char bytes[4096];
+    if (me->broken != 0 || me->peer_ended) {
+        return;
+    }
+    for (uint32_t i = 0; i < READS_MAX; i++) {
+        if (weir_future_poll(&me->readable.future, context) == WEIR_PENDING) {
+            return;
+        }
+        int64_t count = me->os->socket_recv(me->os->self, me->stream.fd, bytes, sizeof(bytes));
+        if (count > 0) {
+            weir_counter_add(&me->counters.received_bytes, (uint64_t)count);
+        } else if (count == 0 && me->plan->stream) {
+            weir_ledger_end_of_stream(&me->ledger);
+            me->peer_ended = true;
+            if (me->machine != WEIR_STATE_DRAINING) {
+                weir_link_break(me, WEIR_FAULT_PEER_CLOSED);
+            }
+            return;
+        } else if (count == -EAGAIN || count == -EWOULDBLOCK) {
+            weir_stream_ready_again(&me->readable);
+        } else if (count < 0 && count != -EINTR) {
+            link_error(me, (int)count, WEIR_FAULT_READ);
+            return;
+        }
+    }
+}
+
+// ---- Confirming ----
+
+uint64_t weir_link_sample(struct weir_writer *me)
+{
+    const struct weir_os *os = me->os;
+    int64_t outstanding = os->socket_outstanding(os->self, me->stream.fd);
+    if (outstanding < 0) {
+        link_error(me, (int)outstanding, WEIR_FAULT_READ);
+        return 0;
+    }
+    bool alive = true;
+    if (me->ledger.kind == WEIR_LEDGER_UNIX) { // the look comes after the count: see ledger.h
+        alive = (os->socket_state(os->self, me->stream.fd) & (WEIR_HANGUP | WEIR_FAULT)) == 0;
+    }
+    return weir_ledger_sample(&me->ledger, (uint64_t)outstanding, alive);
+}
+
+uint64_t weir_link_settle(struct weir_writer *me)
+{
+    const struct weir_os *os = me->os;
+    int64_t outstanding = os->socket_outstanding(os->self, me->stream.fd);
+    int error = os->socket_error(os->self, me->stream.fd); // after the count: see ledger.h
+    if (outstanding < 0 || error < 0) {
+        return weir_ledger_died(&me->ledger, UINT64_MAX, ECONNRESET); // nothing can be learned
+    }
+    return weir_ledger_died(&me->ledger, (uint64_t)outstanding, error);
+}
+
+void weir_link_shut(struct weir_writer *me)
+{
+    if (!me->plan->stream) {
+        return;
+    }
+    int error = weir_stream_shutdown(&me->stream, WEIR_SHUTDOWN_WRITE);
+    if (error < 0) {
+        link_error(me, error, WEIR_FAULT_WRITE);
+        return;
+    }
+    weir_ledger_shutdown(&me->ledger);
+}
+
+bool weir_link_proof(struct weir_writer *me)
+{
+    if (me->broken != 0) {
+        return false;
+    }
+    if (me->plan->confirm != WEIR_CONFIRM_PEER) {
+        return true;
+    }
+    if (me->ledger.kind == WEIR_LEDGER_UNIX && me->transit.count == 0) {
+        return true; // confirmed by the peer process's own reading
+    }
+    if (!me->peer_ended) {
+        return false;
+    }
+    const struct weir_os *os = me->os;
+    int64_t outstanding = os->socket_outstanding(os->self, me->stream.fd);
+    if (outstanding < 0 || !weir_ledger_emptied(&me->ledger, (uint64_t)outstanding)) {
+        weir_link_break(me, WEIR_FAULT_PEER_CLOSED); // it ended, but not with everything
+        return false;
+    }
+    int error = os->socket_error(os->self, me->stream.fd);
+    if (error < 0 || !weir_ledger_proven(&me->ledger, error)) {
+        weir_link_break(me, WEIR_FAULT_RESET);
+        return false;
+    }
+    weir_transit_confirm(&me->transit, me->transit.sent, me->now_ns);
+    return true;
+}

@@ -1,0 +1,45 @@
+// The writer's side of its connection: dialing, sending, receiving, counting, the proof at the end.
+//
+// Each function does what an action or a look of writer.c needs on the socket, and leaves its result
+// in the writer: transit, ledger, `blocked`, `broken`.
+#ifndef WEIR_WRITER_LINK_H
+#define WEIR_WRITER_LINK_H
+
+#include "writer/writer.h"
+
+// Unsent bytes taken from the row at a time: enough for several sends, little enough that
+// drop-oldest finds something it may drop.
+#define WEIR_SEND_WINDOW_BYTES (512u * 1024)
+
+bool weir_link_is_unix(const struct weir_endpoint *endpoint);
+// Whether the error means that this host is short of something.
+bool weir_link_is_resource_error(int error);
+// Whether confirmation leaves something that only the end-of-stream proof can tell.
+bool weir_link_needs_proof(const struct weir_writer *writer);
+
+// Starts looking the endpoint up / connecting to resolve.addresses[address].
+void weir_link_resolve(struct weir_writer *writer);
+void weir_link_dial(struct weir_writer *writer);
+
+// Sets the socket's options and starts its ledger.
+void weir_link_begin(struct weir_writer *writer);
+
+// Sends until nothing is left, the socket takes no more (`blocked`), a fair share is done, or it
+// breaks (`broken`).
+void weir_link_send(struct weir_writer *writer);
+
+// Reads and counts what the peer sent back; notices the end.
+void weir_link_receive(struct weir_writer *writer, struct weir_context *context);
+
+// Marks the connection as over, for a reason.
+void weir_link_break(struct weir_writer *writer, enum weir_fault fault);
+
+// Confirmed bytes of this connection, after a look / after the last look at a dead one.
+uint64_t weir_link_sample(struct weir_writer *writer);
+uint64_t weir_link_settle(struct weir_writer *writer);
+
+// Says that no more will come; then, whether everything is proven.
+void weir_link_shut(struct weir_writer *writer);
+bool weir_link_proof(struct weir_writer *writer);
+
+#endif

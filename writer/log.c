@@ -1,0 +1,219 @@
+// What hosts call: weir_log and its kin. Picks the writer, applies the policy, keeps the books.
+#include <errno.h>
+#include <string.h>
+
+#include "runtime/assert.h"
+#include "writer/append.h"
+#include "writer/pool.h"
+
+// A blocked thread looks again by itself, since a full row can be a passing appearance (segment.h).
+#define BLOCKED_LOOK_NS 10000000u
+
+// ---- The writer of a message ----
+
+static struct weir_writer *pool_writer(struct weir_pool *pool, uint64_t key)
+{
+    uint32_t count = pool->plan.writers_count;
+    if (count == 1) {
+        return &pool->writers[0];
+    }
+    if (key == 0) {
+        key = pool->os->thread_id(pool->os->self);
+    }
+    key *= UINT64_C(0x9e3779b97f4a7c15); // Fibonacci hashing: the upper bits depend on all of key
+    return &pool->writers[(key >> 32) * count >> 32];
+}
+
+static const struct weir_log_options log_defaults = {0, WEIR_SEVERITY_DEFAULT};
+
+// ---- Policy and books ----
+
+static enum weir_rejection rejection_of(int error)
+{
+    switch (error) {
+    case WEIR_EFULL:
+        return WEIR_REJECTED_FULL;
+    case WEIR_ETOOBIG:
+        return WEIR_REJECTED_TOO_BIG;
+    case WEIR_EDELIMITER:
+        return WEIR_REJECTED_DELIMITER;
+    case WEIR_ECLOSED:
+        return WEIR_REJECTED_CLOSED;
+    default:
+        weir_assert(error == -EINVAL);
+        return WEIR_REJECTED_EMPTY;
+    }
+}
+
+static int log_reject(struct weir_writer *writer, int error, uint64_t bytes)
+{
+    weir_counter_add(&writer->counters.rejected[rejection_of(error)], 1);
+    if (error == WEIR_EFULL) {
+        weir_append_note_loss(writer, 1, bytes);
+    }
+    return error;
+}
+
+static int log_forked(struct weir_pool *pool)
+{
+    weir_counter_add(&pool->rejected_forked, 1);
+    return WEIR_EFORKED;
+}
+
+static uint64_t parts_bytes(const struct weir_iovec *parts, size_t parts_count)
+{
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < parts_count; i++) {
+        bytes += parts[i].bytes_count;
+    }
+    return bytes;
+}
+
+// Sleeps until room may have been made. The caller is counted in `waiters` and tries once more
+// before the next sleep, so that progress between its try and its sleep is seen. [R4]
+static void log_wait(struct weir_pool *pool, struct weir_writer *writer, uint32_t seen)
+{
+    weir_writer_press(writer);
+    weir_pool_wait(pool, seen, pool->os->now_ns(pool->os->self) + BLOCKED_LOOK_NS);
+}
+
+static int log_append_blocking(struct weir_pool *pool, struct weir_writer *writer,
+                               uint8_t severity, const struct weir_iovec *parts,
+                               size_t parts_count)
+{
+    int error;
+    atomic_fetch_add_explicit(&pool->waiters, 1, memory_order_seq_cst); // [R4]
+    for (;;) {
+        uint32_t seen = atomic_load_explicit(&pool->progress, memory_order_seq_cst); // [R4]
+        error = weir_append(writer, severity, parts, parts_count);
+        if (error != WEIR_EFULL) {
+            break;
+        }
+        log_wait(pool, writer, seen);
+    }
+    atomic_fetch_sub_explicit(&pool->waiters, 1, memory_order_relaxed);
+    return error;
+}
+
+int weir_logv(struct weir_pool *pool, const struct weir_log_options *options,
+              const struct weir_iovec *parts, size_t parts_count)
+{
+    if (weir_pool_forked(pool)) {
+        return log_forked(pool);
+    }
+    if (options == NULL) {
+        options = &log_defaults;
+    }
+    struct weir_writer *writer = pool_writer(pool, options->key);
+    int error = weir_append(writer, options->severity, parts, parts_count);
+    if (error == WEIR_EFULL && pool->plan.full == WEIR_FULL_BLOCK) {
+        error = log_append_blocking(pool, writer, options->severity, parts, parts_count);
+    }
+    return error < 0 ? log_reject(writer, error, parts_bytes(parts, parts_count)) : 0;
+}
+
+int weir_log(struct weir_pool *pool, const void *bytes, size_t bytes_count)
+{
+    struct weir_iovec part = {bytes, bytes_count};
+    return weir_logv(pool, NULL, &part, 1);
+}
+
+// ---- Formatting in place ----
+
+// What is in struct weir_slot's private words.
+struct slot_state {
+    struct weir_writer *writer;
+    struct weir_reservation reservation;
+    size_t payload_bytes_max;
+    uint8_t severity;
+};
+_Static_assert(sizeof(struct slot_state) <= sizeof(((struct weir_slot *)0)->private_),
+               "a slot has room for its state");
+
+static int slot_reserve(struct weir_pool *pool, struct weir_writer *writer, size_t room_bytes,
+                        struct weir_reservation *reservation)
+{
+    int error = weir_append_reserve(writer, room_bytes, reservation);
+    if (error != WEIR_EFULL || pool->plan.full != WEIR_FULL_BLOCK) {
+        return error;
+    }
+    atomic_fetch_add_explicit(&pool->waiters, 1, memory_order_seq_cst); // [R4]
+    do {
+        uint32_t seen = atomic_load_explicit(&pool->progress, memory_order_seq_cst); // [R4]
+        error = weir_append_reserve(writer, room_bytes, reservation);
+        if (error == WEIR_EFULL) {
+            log_wait(pool, writer, seen);
+        }
+    } while (error == WEIR_EFULL);
+    atomic_fetch_sub_explicit(&pool->waiters, 1, memory_order_relaxed);
+    return error;
+}
+
+int weir_reserve(struct weir_pool *pool, const struct weir_log_options *options, size_t bytes_max,
+                 struct weir_slot *slot)
+{
+    memset(slot, 0, sizeof(*slot));
+    if (weir_pool_forked(pool)) {
+        return log_forked(pool);
+    }
+    if (options == NULL) {
+        options = &log_defaults;
+    }
+    struct slot_state state = {.writer = pool_writer(pool, options->key),
+                               .payload_bytes_max = bytes_max,
+                               .severity = options->severity};
+    const struct weir_framer *framer = &pool->plan.framer;
+    if (bytes_max > pool->plan.message_bytes_max) {
+        return log_reject(state.writer, WEIR_ETOOBIG, bytes_max);
+    }
+    size_t prefix = weir_framer_prefix_bytes_max(framer, bytes_max);
+    size_t room_bytes = prefix + bytes_max + weir_framer_suffix_bytes(framer);
+    int error = slot_reserve(pool, state.writer, room_bytes, &state.reservation);
+    if (error < 0) {
+        return log_reject(state.writer, error, bytes_max);
+    }
+    slot->bytes = state.reservation.data + prefix;
+    slot->bytes_max = bytes_max;
+    memcpy(slot->private_, &state, sizeof(state));
+    return 0;
+}
+
+static struct slot_state slot_end(struct weir_slot *slot)
+{
+    weir_assert(slot->bytes != NULL); // reserved, and not ended before
+    struct slot_state state;
+    memcpy(&state, slot->private_, sizeof(state));
+    slot->bytes = NULL;
+    return state;
+}
+
+int weir_commit(struct weir_pool *pool, struct weir_slot *slot, size_t bytes_count)
+{
+    weir_assert(bytes_count <= slot->bytes_max);
+    struct slot_state state = slot_end(slot);
+    const struct weir_framer *framer = &pool->plan.framer;
+    uint64_t wall_ns =
+        framer->header == WEIR_HEADER_NONE ? 0 : pool->os->wall_ns(pool->os->self);
+    unsigned char *room = state.reservation.data;
+    uint32_t offset, frame_bytes;
+    int error = weir_framer_finish(framer, wall_ns, state.severity, room, bytes_count,
+                                   state.payload_bytes_max, &offset, &frame_bytes);
+    if (error < 0) {
+        weir_append_commit(state.writer, &state.reservation, WEIR_SEGMENT_VOID);
+        return error;
+    }
+    // The prefix lies directly before the payload; a message begins where its reservation does.
+    if (offset > 0) {
+        memmove(room, room + offset, frame_bytes);
+    }
+    weir_append_commit(state.writer, &state.reservation, frame_bytes);
+    return 0;
+}
+
+void weir_abandon(struct weir_pool *pool, struct weir_slot *slot)
+{
+    struct slot_state state = slot_end(slot);
+    weir_assert(state.writer >= pool->writers &&
+                state.writer < pool->writers + pool->plan.writers_count);
+    weir_append_commit(state.writer, &state.reservation, WEIR_SEGMENT_VOID);
+}

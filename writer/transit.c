@@ -1,0 +1,275 @@
+// Segments between the row and confirmation.
+#include "writer/transit.h"
+
+#include <string.h>
+
+#include "runtime/assert.h"
+
+void weir_transit_init(struct weir_transit *transit, struct weir_row *row,
+                       struct weir_counters *counters, struct weir_transit_segment *ring,
+                       uint32_t segment_count)
+{
+    memset(transit, 0, sizeof(*transit));
+    transit->row = row;
+    transit->counters = counters;
+    transit->ring = ring;
+    transit->capacity = segment_count;
+}
+
+static struct weir_transit_segment *ring_at(const struct weir_transit *transit, uint32_t index)
+{
+    weir_assert(index < transit->count);
+    return &transit->ring[(transit->first + index) % transit->capacity];
+}
+
+static uint64_t segment_end(const struct weir_transit_segment *held)
+{
+    return held->base + held->segment.wire_bytes;
+}
+
+static uint32_t messages_live(const struct weir_segment *segment)
+{
+    return segment->messages - segment->void_messages;
+}
+
+// Passes over the segments that are wholly sent, empty ones included.
+static void transit_pass_sent(struct weir_transit *transit)
+{
+    while (transit->sending < transit->count &&
+           segment_end(ring_at(transit, transit->sending)) <= transit->sent) {
+        transit->sending++;
+    }
+}
+
+// ---- Taking ----
+
+static void transit_push(struct weir_transit *transit, const struct weir_segment *segment,
+                         uint64_t now_ns)
+{
+    weir_assert(transit->count < transit->capacity);
+    struct weir_counters *counters = transit->counters;
+    transit->count++;
+    *ring_at(transit, transit->count - 1) = (struct weir_transit_segment){*segment, transit->end};
+    transit->end += segment->wire_bytes;
+    transit_pass_sent(transit);
+    weir_counter_add(&counters->taken_messages, segment->messages);
+    weir_counter_add(&counters->taken_bytes, segment->bytes);
+    weir_counter_add(&counters->transit_messages, messages_live(segment));
+    weir_counter_add(&counters->transit_bytes, segment->wire_bytes);
+    weir_counter_add(&counters->dropped_messages[WEIR_DROPPED_ABANDONED], segment->void_messages);
+    weir_counter_add(&counters->dropped_bytes[WEIR_DROPPED_ABANDONED],
+                     segment->bytes - segment->wire_bytes);
+    if (now_ns > segment->sealed_ns) {
+        weir_histogram_add(&counters->buffer_await, now_ns - segment->sealed_ns);
+    }
+}
+
+int weir_transit_take(struct weir_transit *transit, uint64_t window_bytes, uint64_t now_ns)
+{
+    int count = 0;
+    while (transit->end - transit->sent < window_bytes) {
+        struct weir_segment segment;
+        int taken = weir_row_take(transit->row, &segment);
+        if (taken <= 0) {
+            count = taken == WEIR_ECLOSED && count == 0 ? WEIR_ECLOSED : count;
+            break;
+        }
+        transit_push(transit, &segment, now_ns);
+        count++;
+    }
+    weir_transit_confirm(transit, transit->confirmed, now_ns); // segments without wire bytes
+    return count;
+}
+
+// ---- Sending ----
+
+size_t weir_transit_gather(const struct weir_transit *transit, struct weir_iovec *parts,
+                           size_t parts_max, size_t bytes_max)
+{
+    size_t count = 0;
+    uint64_t position = transit->sent;
+    uint64_t limit = transit->end - position < bytes_max ? transit->end : position + bytes_max;
+    for (uint32_t i = transit->sending; i < transit->count && count < parts_max; i++) {
+        const struct weir_transit_segment *held = ring_at(transit, i);
+        while (position < segment_end(held) && position < limit && count < parts_max) {
+            uint32_t bytes;
+            const unsigned char *run = weir_segment_run(
+                &held->segment, (uint32_t)(position - held->base), &bytes);
+            weir_assert(bytes > 0);
+            uint64_t part = limit - position < bytes ? limit - position : bytes;
+            parts[count++] = (struct weir_iovec){run, part};
+            position += part;
+        }
+    }
+    return count;
+}
+
+bool weir_transit_message(const struct weir_transit *transit, struct weir_iovec *part)
+{
+    if (!weir_transit_unsent(transit)) {
+        return false;
+    }
+    const struct weir_transit_segment *held = ring_at(transit, transit->sending);
+    uint32_t start;
+    uint32_t index = weir_segment_locate(&held->segment, (uint32_t)(transit->sent - held->base),
+                                         &start);
+    weir_assert(held->base + start == transit->sent);
+    const struct weir_segment_entry *entry = &held->segment.entries[index];
+    *part = (struct weir_iovec){held->segment.payload + entry->offset, entry->bytes};
+    return true;
+}
+
+// Messages of the segment that start before wire position `position` of it.
+static uint32_t messages_started(const struct weir_segment *segment, uint32_t position)
+{
+    uint32_t start;
+    uint32_t ended = weir_segment_messages_within(segment, position);
+    (void)weir_segment_locate(segment, position, &start);
+    return ended + (start < position ? 1 : 0);
+}
+
+// Counts the messages whose first byte lies in [from, to): they go out a second time.
+static void transit_count_resent(struct weir_transit *transit, uint64_t from, uint64_t to)
+{
+    uint64_t messages = 0;
+    for (uint32_t i = 0; i < transit->count; i++) {
+        const struct weir_transit_segment *held = ring_at(transit, i);
+        if (held->base >= to) {
+            break;
+        }
+        if (segment_end(held) <= from) {
+            continue;
+        }
+        uint64_t last = to < segment_end(held) ? to - held->base : held->segment.wire_bytes;
+        uint64_t first = from > held->base ? from - held->base : 0;
+        messages += messages_started(&held->segment, (uint32_t)last);
+        messages -= first == 0 ? 0 : messages_started(&held->segment, (uint32_t)first);
+    }
+    weir_counter_add(&transit->counters->resent_messages, messages);
+    weir_counter_add(&transit->counters->resent_bytes, to - from);
+}
+
+void weir_transit_sent(struct weir_transit *transit, uint64_t bytes)
+{
+    uint64_t sent = transit->sent + bytes;
+    weir_assert(sent <= transit->end);
+    if (transit->sent < transit->sent_max) {
+        uint64_t again = sent < transit->sent_max ? sent : transit->sent_max;
+        transit_count_resent(transit, transit->sent, again);
+    }
+    transit->sent = sent;
+    if (sent > transit->sent_max) {
+        transit->sent_max = sent;
+    }
+    transit_pass_sent(transit);
+}
+
+// ---- Confirming ----
+
+// Counts the first segment's messages up to `messages` of the live ones, in `bytes` of wire.
+static void transit_count_confirmed(struct weir_transit *transit, uint32_t messages, uint64_t bytes)
+{
+    struct weir_counters *counters = transit->counters;
+    weir_assert(messages >= transit->counted);
+    uint32_t count = messages - transit->counted;
+    transit->counted = messages;
+    weir_counter_add(&counters->confirmed_messages, count);
+    weir_counter_add(&counters->confirmed_bytes, bytes);
+    weir_counter_sub(&counters->transit_messages, count);
+    weir_counter_sub(&counters->transit_bytes, bytes);
+}
+
+static void transit_pop(struct weir_transit *transit)
+{
+    weir_row_release(transit->row, &ring_at(transit, 0)->segment);
+    transit->first = (transit->first + 1) % transit->capacity;
+    transit->count--;
+    transit->counted = 0;
+    if (transit->sending > 0) {
+        transit->sending--;
+    }
+}
+
+void weir_transit_confirm(struct weir_transit *transit, uint64_t position, uint64_t now_ns)
+{
+    weir_assert(position <= transit->sent_max);
+    if (position < transit->confirmed) {
+        return;
+    }
+    uint64_t from = transit->confirmed;
+    transit->confirmed = position;
+    while (transit->count > 0) {
+        const struct weir_transit_segment *held = ring_at(transit, 0);
+        uint64_t end = segment_end(held);
+        uint64_t reached = position < end ? position : end;
+        if (reached < from || reached < held->base) {
+            break;
+        }
+        uint32_t within = (uint32_t)(reached - held->base);
+        uint32_t messages = reached == end
+                                ? messages_live(&held->segment)
+                                : weir_segment_messages_within(&held->segment, within);
+        transit_count_confirmed(transit, messages, reached - from);
+        from = reached;
+        if (reached < end) {
+            break;
+        }
+        if (now_ns > held->segment.opened_ns) {
+            weir_histogram_add(&transit->counters->message_processing,
+                               now_ns - held->segment.opened_ns);
+        }
+        transit_pop(transit);
+    }
+}
+
+void weir_transit_rewind(struct weir_transit *transit)
+{
+    uint64_t position = transit->confirmed;
+    if (transit->count > 0) {
+        const struct weir_transit_segment *held = ring_at(transit, 0);
+        uint32_t start;
+        weir_assert(held->base <= position);
+        (void)weir_segment_locate(&held->segment, (uint32_t)(position - held->base), &start);
+        position = held->base + start;
+    }
+    transit->start = position;
+    transit->sent = position;
+    transit->sending = 0;
+    transit_pass_sent(transit);
+}
+
+// ---- Dropping ----
+
+void weir_transit_skip(struct weir_transit *transit, uint64_t now_ns)
+{
+    struct weir_iovec part;
+    bool some = weir_transit_message(transit, &part);
+    weir_assert(some && transit->confirmed == transit->sent && transit->sending == 0);
+    struct weir_counters *counters = transit->counters;
+    weir_counter_add(&counters->dropped_messages[WEIR_DROPPED_UNSENDABLE], 1);
+    weir_counter_add(&counters->dropped_bytes[WEIR_DROPPED_UNSENDABLE], part.bytes_count);
+    weir_transit_sent(transit, part.bytes_count);
+    weir_transit_confirm(transit, transit->sent, now_ns);
+    weir_counter_sub(&counters->confirmed_messages, 1); // that was not a confirmation
+    weir_counter_sub(&counters->confirmed_bytes, part.bytes_count);
+}
+
+uint64_t weir_transit_drop(struct weir_transit *transit, enum weir_dropping reason)
+{
+    uint64_t dropped = 0;
+    while (transit->count > 0) {
+        const struct weir_transit_segment *held = ring_at(transit, 0);
+        struct weir_counters *counters = transit->counters;
+        uint64_t from = transit->confirmed > held->base ? transit->confirmed : held->base;
+        uint64_t bytes = segment_end(held) - from;
+        uint32_t messages = messages_live(&held->segment) - transit->counted;
+        dropped += messages;
+        weir_counter_add(&counters->dropped_messages[reason], messages);
+        weir_counter_add(&counters->dropped_bytes[reason], bytes);
+        weir_counter_sub(&counters->transit_messages, messages);
+        weir_counter_sub(&counters->transit_bytes, bytes);
+        transit_pop(transit);
+    }
+    transit->sent = transit->sent_max = transit->confirmed = transit->end;
+    return dropped;
+}

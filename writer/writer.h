@@ -1,0 +1,110 @@
+// A writer: one connection, the row of segments in front of it, and the task that drives both.
+//
+// The task is a future whose poll looks for the next event, asks the machine (machine.h) what it
+// means, and performs the action, until nothing is left to do; then it says when it wants to look
+// again and goes pending. Logging threads append to the row and, rarely, wake it.
+//
+// Rhythm. While traffic flows the task comes by itself on a short tick and no logging thread makes
+// a system call. Ticks get longer while they find nothing, and end in deep idle (`asleep`): then
+// the next message wakes it. Under pressure (few free segments) the thread that opens a segment
+// wakes it, once.
+#ifndef WEIR_WRITER_WRITER_H
+#define WEIR_WRITER_WRITER_H
+
+#include <stdatomic.h>
+
+#include "runtime/os.h"
+#include "writer/backoff.h"
+#include "writer/ledger.h"
+#include "writer/machine.h"
+#include "writer/options.h"
+#include "writer/transit.h"
+
+// What was lost since it was last told in-band; see plan->gap_records.
+struct weir_gap {
+    _Atomic uint64_t messages, bytes;
+    _Atomic uint64_t first_ns, last_ns; // wall clock; 0: none
+};
+
+// What the task looks at the clock for; each has a deadline or WEIR_NEVER.
+enum weir_alarm {
+    WEIR_ALARM_TICK,  // look at the row and the ledger
+    WEIR_ALARM_RETRY, // the backoff is over
+    WEIR_ALARM_DIAL,  // the attempt takes too long
+    WEIR_ALARM_STALL, // the peer takes nothing
+    WEIR_ALARMS_COUNT
+};
+
+struct weir_writer {
+    // Fixed at open.
+    const struct weir_pool_plan *plan;
+    const struct weir_os *os;
+    struct weir_runtime *runtime;
+    struct weir_row *row;
+    struct weir_waker waker;
+    _Atomic uint32_t *progress; // the pool's: grows whenever room is made or the end comes
+    _Atomic uint32_t *waiters;  // how many threads sleep on it
+
+    // Written by both sides, rarely.
+    _Alignas(128) _Atomic uint32_t asleep; // 1: the next message wakes the task
+    _Atomic uint32_t pressed;              // 1: the task was woken because segments run short
+    _Atomic uint32_t closing;
+    _Atomic uint64_t close_deadline_ns; // set before `closing`
+    _Atomic uint64_t settled; // every segment before this sequence number is confirmed or dropped
+    _Atomic uint32_t state;   // enum weir_state, for show
+    struct weir_gap gap;
+    _Atomic uint32_t ended;   // 1: the task is over and `verdict` valid
+    int32_t verdict;       // what weir_pool_close returns for this writer
+
+    // The task's own.
+    _Alignas(128) enum weir_state machine;
+    bool row_over;   // the row is shut and everything was taken
+    bool blocked;    // the socket took no more; wait for writability
+    bool starved;    // the kernel had no memory; wait for the tick
+    bool peer_ended; // the peer's end of stream was read
+    bool proven;     // the end-of-stream proof succeeded
+    int broken;      // 0, or the enum weir_fault that ended the connection, plus one
+    uint64_t now_ns;
+    uint64_t alarms[WEIR_ALARMS_COUNT];
+    uint64_t tick_ns;         // present length of a tick
+    uint64_t open_sequence;   // the open segment seen at the last tick ...
+    uint64_t open_since_ns;   // ... and since when
+    uint64_t active_ns;       // when something was last found in the row
+    uint32_t endpoint;        // index of the one being tried
+    uint32_t address;         // index into resolve.addresses
+    uint32_t addresses_count;
+    struct weir_backoff backoff;
+    struct weir_ledger ledger;
+    struct weir_transit transit;
+    struct weir_stream stream;
+    struct weir_resolve resolve;
+    struct weir_connect connect;
+    struct weir_stream_ready readable, writable;
+    struct weir_sleep alarm;
+
+    struct weir_counters counters;
+};
+
+// The task's root future: all state is in the writer, which outlives it.
+struct weir_writer_task {
+    struct weir_future future;
+    struct weir_writer *writer;
+};
+void weir_writer_task_init(struct weir_writer_task *task, struct weir_writer *writer);
+
+// memory   plan, row, ring, progress and waiters outlive the writer.
+void weir_writer_init(struct weir_writer *writer, struct weir_runtime *runtime,
+                      const struct weir_pool_plan *plan, struct weir_row *row,
+                      struct weir_transit_segment *ring, _Atomic uint32_t *progress,
+                      _Atomic uint32_t *waiters);
+
+// After a commit: wakes the task if it is in deep idle.      threads  any.
+void weir_writer_nudge(struct weir_writer *writer);
+// Wakes the task because segments run short.                 threads  any.
+void weir_writer_press(struct weir_writer *writer);
+// Wakes it in any case.                                      threads  any.
+void weir_writer_wake(struct weir_writer *writer);
+// Asks it to end by the deadline.                            threads  any; once.
+void weir_writer_close(struct weir_writer *writer, uint64_t deadline_ns);
+
+#endif
