@@ -1,4 +1,4 @@
-// The reactor: which descriptors are watched, what is known of their readiness, and who waits for it.
+// The reactor: which descriptors are watched, what is known of their readiness, and who waits.
 //
 // A source is one watched descriptor. Its memory is never given back before weir_reactor_deinit and
 // its generation grows whenever it changes hands, so that an event or a call that comes too late
@@ -62,7 +62,8 @@ void weir_reactor_deinit(struct weir_reactor *reactor);
 int weir_reactor_add(struct weir_reactor *reactor, int fd, uint32_t *source, uint32_t *generation);
 
 // Stops watching; to be called before the descriptor is closed. Waiters are forgotten, not woken.
-// Not to be called in a forked child: the poller is shared with the parent, whose watch it would end.
+// Not to be called in a forked child: the poller is shared with the parent, whose watch it would
+// end.
 void weir_reactor_remove(struct weir_reactor *reactor, uint32_t source, uint32_t generation);
 
 // Whether `direction` (WEIR_READABLE or WEIR_WRITABLE) is thought ready; maybe wrongly. true: *tick

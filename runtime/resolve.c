@@ -1,8 +1,8 @@
 // Names to addresses: numeric ones on the spot, others on one thread of their own.
 //
-// A lookup goes FREE -> CLAIMED -> QUEUED -> WORKING -> DONE -> FREE. A future that is dropped takes
-// a QUEUED or DONE one straight back to FREE and turns WORKING into ABANDONED, which the thread then
-// frees. Whoever made the last transition owns the contents:
+// A lookup goes FREE -> CLAIMED -> QUEUED -> WORKING -> DONE -> FREE. A future that is dropped
+// takes a QUEUED or DONE one straight back to FREE and turns WORKING into ABANDONED, which the
+// thread then frees. Whoever made the last transition owns the contents:
 //   [K1] FREE is stored with release and claimed with acquire: the former owner is finished.
 //   [K2] QUEUED is stored with release and taken with acquire: the thread sees the question.
 //   [K3] DONE is stored with release and read with acquire: the future sees the answer.

@@ -188,10 +188,10 @@ static enum weir_poll accept_poll(struct weir_future *future, struct weir_contex
         int code = accept_once(accept);
         if (code == -EAGAIN) {
             weir_stream_ready_again(&accept->ready);
-        } else if (code != -ECONNABORTED) { // that one gave up while it was queued: the next, please
+        } else if (code != -ECONNABORTED) {
             return weir_leaf_done(future, code);
         } else if (!weir_context_spend(context)) {
-            break;
+            break; // that connection ended while it was queued; the next one after the others
         }
     }
     return future_wait(future);

@@ -132,7 +132,7 @@ static void script_event(struct script *script, uint64_t token, uint32_t ready)
     script->events[script->events_count++] = (struct weir_os_event){token, ready};
 }
 
-// ---- A fixture: a reactor, and a runtime without threads whose tasks count how often they are woken ----
+// ---- A fixture: a reactor, and a runtime whose tasks count how often they are woken ----
 
 struct bench {
     struct script script;

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -543,6 +544,34 @@ static void test_destroy_while_hanging(void **state)
     each_runtime(destroy_hanging_body);
 }
 
+// A forked child has the memory but not the thread: it waits for nobody and takes no lock.
+static void test_forked_child_destroys(void **state)
+{
+    (void)state;
+    struct bench *bench = malloc(sizeof(*bench));
+    assert_non_null(bench);
+    bench_open(bench, 0);
+    struct answer answer;
+    struct weir_handle handle = ask(bench, "hang", &answer);
+    assert_int_equal(weir_turn(bench->runtime, 1, 0), 1);
+    names_wait_hanging(&bench->names);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        weir_runtime_destroy(bench->runtime);
+        bool all = atomic_load(&bench->names.allocs) == atomic_load(&bench->names.releases);
+        bool alone = atomic_load(&bench->names.joins) + atomic_load(&bench->names.detaches) == 0;
+        _exit(all && alone ? 0 : 1);
+    }
+    int status = -1;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    names_let_go(&bench->names);
+    assert_int_equal(finish(bench, handle), 1);
+    bench_close(bench);
+    free(bench);
+}
+
 // The runtime goes while answers come in: nothing is woken that is no more (the sanitizers look).
 static void test_destroy_race(void **state)
 {
@@ -647,6 +676,7 @@ int main(void)
         cmocka_unit_test(test_abandoned),
         cmocka_unit_test(test_dropped_when_done),
         cmocka_unit_test(test_destroy_while_hanging),
+        cmocka_unit_test(test_forked_child_destroys),
         cmocka_unit_test(test_destroy_race),
         cmocka_unit_test(test_many_impatient),
     };

@@ -816,7 +816,7 @@ static void test_half_close(void **state)
     each_runtime(half_close_body);
 }
 
-// ---- Both directions at once through tiny buffers, reader and writer tasks on the same streams ----
+// ---- Both directions at once through tiny buffers, two tasks on each stream ----
 
 static void duplex_body(struct bench *bench)
 {

@@ -182,6 +182,25 @@ enum weir_unframing { WEIR_UNFRAMING_AUTO, WEIR_UNFRAMING_NEWLINE, WEIR_UNFRAMIN
 int64_t weir_record_next(enum weir_unframing *unframing, const unsigned char *bytes,
                          size_t bytes_count, const unsigned char **record, size_t *record_bytes);
 
+// ---- Output of records (command_output.c) ----
+
+// Gathers records and writes them, one per line, whole ones only.
+struct weir_output {
+    int fd; // -1: nothing is written
+    bool regular;
+    unsigned char *bytes;
+    size_t filled, capacity;
+    int error; // a positive errno: nothing is written any more
+    // Asked while nobody takes the output: whether to go on waiting.
+    bool (*patient)(void *context);
+    void *context;
+};
+// returns 0 or WEIR_EMEMORY.
+int weir_output_init(struct weir_output *output, int fd);
+void weir_output_deinit(struct weir_output *output);
+void weir_output_record(struct weir_output *output, const unsigned char *record, size_t bytes);
+void weir_output_flush(struct weir_output *output);
+
 // ---- Listening (command_listen.c) ----
 
 // A descriptor that listens (streams) or is bound (datagrams), nonblocking and close-on-exec.

@@ -20,6 +20,8 @@ uint64_t weir_command_now_ns(void)
 // ---- Messages ----
 
 static void vsay(const char *command, const char *format, va_list values)
+    __attribute__((format(printf, 2, 0)));
+static void vsay(const char *command, const char *format, va_list values)
 {
     char text[1200];
     // Carriage return and "erase to the end of the line", should a progress line stand there.

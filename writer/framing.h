@@ -16,6 +16,7 @@
 #define WEIR_WRITER_FRAMING_H
 
 #include "weir_writer.h"
+#include "writer/limits.h"
 
 // "2026-11-22T14:09:45.123456Z"
 #define WEIR_TIMESTAMP_BYTES 27

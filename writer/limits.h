@@ -29,7 +29,8 @@
 
 // A segment has index for one message per so many bytes of its payload. An index entry is 12 bytes,
 // so the index is an eighth of the payload; and as the payload includes room for a largest message
-// on top of the flush limit, messages of 100 bytes always reach the flush limit first.
+// on top of the flush limit, messages of 100 bytes always reach the flush limit first (up to a
+// flush limit of 100m, where the row's own WEIR_ROW_MESSAGES_MAX comes first).
 #define WEIR_INDEX_PAYLOAD_BYTES 96
 // But not more than one message per so many bytes of the flush limit: where the largest message is
 // far larger than the flush limit, most of the payload is room for one message only.
