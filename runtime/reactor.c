@@ -272,8 +272,8 @@ static void event_dispatch(struct weir_reactor *reactor, struct weir_worker *wor
     if (reader.task != NULL) {
         weir_worker_wake_back(worker, reader);
     }
-    if (writer.task != NULL && (writer.task != reader.task ||
-                                writer.generation != reader.generation)) {
+    if (writer.task != NULL &&
+        (writer.task != reader.task || writer.generation != reader.generation)) {
         weir_worker_wake_back(worker, writer);
     }
 }

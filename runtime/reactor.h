@@ -42,10 +42,10 @@ struct weir_source {
 struct weir_reactor {
     const struct weir_os *os;
     struct weir_poller poller;
-    _Atomic uint32_t polling; // 1 while a thread is in weir_reactor_poll
-    _Atomic uint32_t lock;    // guards the three below
-    uint32_t free_first;      // index + 1 of the first free source; 0: none
-    uint32_t made_count;      // sources handed out at least once: indices below this
+    _Atomic uint32_t polling;    // 1 while a thread is in weir_reactor_poll
+    _Atomic uint32_t lock;       // guards the three below
+    uint32_t free_first;         // index + 1 of the first free source; 0: none
+    uint32_t made_count;         // sources handed out at least once: indices below this
     _Atomic uint32_t used_count; // written under the lock, read by anyone
     _Atomic(struct weir_source *) chunks[WEIR_SOURCE_CHUNKS];
 };

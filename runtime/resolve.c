@@ -20,7 +20,8 @@
 
 _Static_assert(sizeof(((struct weir_resolve *)0)->host) == WEIR_HOST_BYTES_MAX, "same bound");
 _Static_assert(sizeof(((struct weir_resolve *)0)->addresses) ==
-                   WEIR_ADDRESSES_MAX * sizeof(struct weir_address), "same bound");
+                   WEIR_ADDRESSES_MAX * sizeof(struct weir_address),
+               "same bound");
 
 // ---- The block ----
 
@@ -86,8 +87,8 @@ static bool block_sweep(struct weir_lookup_block *block, bool *worked)
         if (!block_enter(block)) {
             return false;
         }
-        lookup->result = os->resolve(os->self, lookup->host, lookup->port, false,
-                                     lookup->addresses, WEIR_ADDRESSES_MAX);
+        lookup->result = os->resolve(os->self, lookup->host, lookup->port, false, lookup->addresses,
+                                     WEIR_ADDRESSES_MAX);
         weir_assert(lookup->result <= WEIR_ADDRESSES_MAX);
         lookup_finish(block, lookup);
         *worked = true;
@@ -237,8 +238,8 @@ static enum weir_poll resolve_check(struct weir_resolve *resolve, struct weir_co
     struct weir_lookup_block *block = context->runtime->lookups.block;
     struct weir_lookup *lookup = &block->lookups[resolve->lookup];
     weir_lock_acquire(&block->lock, &block->os);
-    bool done = atomic_load_explicit(&lookup->state, memory_order_acquire) ==
-                WEIR_LOOKUP_DONE; // [K3]
+    bool done =
+        atomic_load_explicit(&lookup->state, memory_order_acquire) == WEIR_LOOKUP_DONE; // [K3]
     if (!done) {
         lookup->waker = weir_context_waker(context);
     }
@@ -273,12 +274,9 @@ static enum weir_poll resolve_poll(struct weir_future *future, struct weir_conte
     switch (future->resume) {
     case WEIR_RESUME_START:
         return weir_context_spend(context) ? resolve_start(resolve, context) : WEIR_PENDING;
-    case WEIR_RESUME_WAITING:
-        return resolve_check(resolve, context);
-    case WEIR_RESUME_EXIT:
-        return resolve_cancel(resolve, context);
-    default:
-        weir_resume_invalid(future->resume);
+    case WEIR_RESUME_WAITING: return resolve_check(resolve, context);
+    case WEIR_RESUME_EXIT: return resolve_cancel(resolve, context);
+    default: weir_resume_invalid(future->resume);
     }
 }
 

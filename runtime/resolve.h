@@ -44,7 +44,7 @@ struct weir_lookup_block {
 
 struct weir_lookups {
     const struct weir_os *os;
-    _Atomic uint32_t lock; // guards the rest
+    _Atomic uint32_t lock;           // guards the rest
     struct weir_lookup_block *block; // NULL until the first real lookup
     uint64_t thread;
     bool started;

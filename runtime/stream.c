@@ -125,8 +125,8 @@ static enum weir_poll ready_poll(struct weir_future *future, struct weir_context
     if (!weir_context_spend(context)) {
         return WEIR_PENDING; // as started as it was before
     }
-    if (weir_reactor_ready(&stream->runtime->reactor, stream->source, stream->generation,
-                           direction, waker, &ready->tick)) {
+    if (weir_reactor_ready(&stream->runtime->reactor, stream->source, stream->generation, direction,
+                           waker, &ready->tick)) {
         return weir_leaf_done(future, 0);
     }
     return future_wait(future);

@@ -56,7 +56,7 @@ void weir_wheel_remove(struct weir_wheel *wheel, struct weir_timer *timer);
 //   returns  the timer, or NULL: nothing is due, or *steps is 0 and there may be more.
 struct weir_timer *weir_wheel_expire(struct weir_wheel *wheel, uint64_t now_ns, uint32_t *steps);
 
-// A time at which to call weir_wheel_expire: not after the tick of the earliest timer, perhaps before
+// A time at which to call weir_wheel_expire: not after the tick of the earliest timer, maybe before
 // it; in the past when expire stopped early; WEIR_NEVER when the wheel is empty.
 uint64_t weir_wheel_next_ns(const struct weir_wheel *wheel);
 

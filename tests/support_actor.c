@@ -60,3 +60,16 @@ uint64_t actor_tasks_live(struct weir_runtime *runtime)
     weir_runtime_stats(runtime, &stats);
     return stats.spawned - stats.completed;
 }
+
+void actor_wait_all(struct weir_runtime *runtime)
+{
+    uint64_t limit_ns = test_now_ns() + UINT64_C(120000000000);
+    while (actor_tasks_live(runtime) != 0) {
+        if (runtime->threads_count == 0) {
+            assert_true(weir_turn(runtime, 1000, 1000000) >= 0);
+        } else {
+            test_pause_us(50);
+        }
+        assert_true(test_now_ns() < limit_ns);
+    }
+}

@@ -1,7 +1,7 @@
 // A task around one future of the test's, to see when it is polled, done and dropped.
 //
-// The test starts actors, does something to what they wait for, and turns the runtime; the log tells
-// who finished, in which order, with what.
+// The test starts actors, does something to what they wait for, and turns the runtime; the log
+// tells who finished, in which order, with what.
 #ifndef WEIR_TESTS_SUPPORT_ACTOR_H
 #define WEIR_TESTS_SUPPORT_ACTOR_H
 
@@ -34,5 +34,8 @@ void actor_expect(struct actor_log *log, ...);
 
 // Spawned tasks that have not ended. Exact only while nobody spawns.
 uint64_t actor_tasks_live(struct weir_runtime *runtime);
+
+// Until every task has ended; fails the test after two minutes.
+void actor_wait_all(struct weir_runtime *runtime);
 
 #endif

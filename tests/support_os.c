@@ -205,8 +205,8 @@ void support_os_short(struct support_os *support, enum support_os_function funct
     rule_set(support, function, call, calls_count, &fault);
 }
 
-void support_os_random(struct support_os *support, enum support_os_function function,
-                       uint64_t seed, uint32_t faults_per_million)
+void support_os_random(struct support_os *support, enum support_os_function function, uint64_t seed,
+                       uint32_t faults_per_million)
 {
     struct rule *rule = &support->rules[function];
     atomic_store_explicit(&rule->seed, seed, memory_order_relaxed);
@@ -281,8 +281,8 @@ static void allocation_add(struct support_os *me, void *memory, size_t bytes)
     pthread_mutex_lock(&me->mutex);
     if (me->allocations_count == me->allocations_max) {
         size_t wanted = 64;
-        me->allocations = table_grow(me->allocations, me->allocations_max,
-                                     sizeof me->allocations[0], &wanted);
+        me->allocations =
+            table_grow(me->allocations, me->allocations_max, sizeof me->allocations[0], &wanted);
         me->allocations_max = wanted;
     }
     me->allocations[me->allocations_count++] = (struct allocation){memory, bytes};
@@ -570,8 +570,8 @@ static struct descriptor *descriptor_make(struct support_os *me, int fd)
 {
     if ((size_t)fd >= me->descriptors_max) {
         size_t wanted = (size_t)fd + 64;
-        me->descriptors = table_grow(me->descriptors, me->descriptors_max,
-                                     sizeof me->descriptors[0], &wanted);
+        me->descriptors =
+            table_grow(me->descriptors, me->descriptors_max, sizeof me->descriptors[0], &wanted);
         me->descriptors_max = wanted;
     }
     return &me->descriptors[fd];
@@ -606,8 +606,8 @@ static void edge_again(struct support_os *me, int fd)
     struct descriptor *descriptor = descriptor_find(me, fd);
     if (descriptor != NULL && descriptor->is_watched) {
         (void)me->inner.poller_remove(me->inner.self, &descriptor->poller, fd);
-        int result = me->inner.poller_add(me->inner.self, &descriptor->poller, fd,
-                                          descriptor->token);
+        int result =
+            me->inner.poller_add(me->inner.self, &descriptor->poller, fd, descriptor->token);
         descriptor->is_watched = result == 0;
     }
     pthread_mutex_unlock(&me->mutex);
@@ -682,8 +682,7 @@ static int wrap_poller_remove(void *self, const struct weir_poller *poller, int 
 }
 
 static int wrap_poller_wait(void *self, const struct weir_poller *poller,
-                            struct weir_os_event *events, uint32_t events_max,
-                            uint64_t deadline_ns)
+                            struct weir_os_event *events, uint32_t events_max, uint64_t deadline_ns)
 {
     struct support_os *me = self;
     struct fault fault = call_enter(me, SUPPORT_OS_poller_wait);
@@ -859,8 +858,7 @@ static int64_t wrap_socket_outstanding(void *self, int fd)
 {
     struct support_os *me = self;
     struct fault fault = call_enter(me, SUPPORT_OS_socket_outstanding);
-    return fault.kind != FAULT_NONE ? fault.code
-                                    : me->inner.socket_outstanding(me->inner.self, fd);
+    return fault.kind != FAULT_NONE ? fault.code : me->inner.socket_outstanding(me->inner.self, fd);
 }
 
 static int wrap_socket_state(void *self, int fd)

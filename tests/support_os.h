@@ -50,8 +50,8 @@
     X(socket_open, -EMFILE, -ENFILE, -ENOBUFS, -ENOMEM, -EACCES, -EAFNOSUPPORT, SUPPORT_OS_END)    \
     X(socket_bind, -EADDRINUSE, -EADDRNOTAVAIL, -EACCES, -ENOENT, -ENOMEM, SUPPORT_OS_END)         \
     X(socket_listen, -EADDRINUSE, SUPPORT_OS_END)                                                  \
-    X(socket_accept, -EAGAIN, -EINTR, -ECONNABORTED, -EMFILE, -ENFILE, -ENOBUFS, -ENOMEM,          \
-      -EPROTO, -EPERM, -ENETDOWN, SUPPORT_OS_END)                                                  \
+    X(socket_accept, -EAGAIN, -EINTR, -ECONNABORTED, -EMFILE, -ENFILE, -ENOBUFS, -ENOMEM, -EPROTO, \
+      -EPERM, -ENETDOWN, SUPPORT_OS_END)                                                           \
     X(socket_connect, -ECONNREFUSED, -ENOENT, -EAGAIN, -ETIMEDOUT, -ENETUNREACH, -EHOSTUNREACH,    \
       -EADDRNOTAVAIL, -EACCES, -EPERM, -EPROTOTYPE, -ECONNRESET, -ENOMEM, SUPPORT_OS_END)          \
     X(socket_send, -EAGAIN, -EINTR, -ECONNRESET, -EPIPE, -ENOBUFS, -ENOMEM, -EMSGSIZE,             \
@@ -97,8 +97,8 @@ void support_os_short(struct support_os *support, enum support_os_function funct
 // Every call fails with this probability, with one of its codes chosen evenly; half of the faults
 // of socket_send and socket_recv are short lengths instead. A pure function of (seed, function,
 // number of the call), so one thread's calls fail alike in every run.
-void support_os_random(struct support_os *support, enum support_os_function function,
-                       uint64_t seed, uint32_t faults_per_million);
+void support_os_random(struct support_os *support, enum support_os_function function, uint64_t seed,
+                       uint32_t faults_per_million);
 // No more faults of either kind.
 void support_os_heal(struct support_os *support);
 

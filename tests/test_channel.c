@@ -1,4 +1,4 @@
-// Tests of the bounded channel: order, hand-over, reservations, closing, and no item lost or doubled.
+// Tests of the bounded channel: order, hand-over, reservations, closing, nothing lost or doubled.
 #include <errno.h>
 #include <string.h>
 

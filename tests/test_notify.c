@@ -248,13 +248,7 @@ static void test_baton(void **state)
         }
         weir_notify_one(&notify, NULL);
         test_wait_for(runtime, &handed, test_times(20000));
-        while (actor_tasks_live(runtime) != 0) {
-            if (workers == 0) {
-                (void)weir_turn(runtime, 1000, 1000000);
-            } else {
-                test_pause_us(100);
-            }
-        }
+        actor_wait_all(runtime);
         assert_true(gave_up > 0);
         weir_runtime_destroy(runtime);
     }

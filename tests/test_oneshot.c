@@ -171,9 +171,7 @@ static void race(uint32_t workers, bool outside)
         }
     }
     test_wait_for(runtime, &done, rounds);
-    while (actor_tasks_live(runtime) != 0) {
-        test_pause_us(10);
-    }
+    actor_wait_all(runtime);
     weir_runtime_destroy(runtime);
 }
 

@@ -195,6 +195,8 @@ static void test_endpoint_lists(void **state)
         {"unix-dgram:/a,udp://b:2,unix:/c", "endpoint: entry 3 is a stream and those before it are "
                                             "datagram sockets"},
         {"tcp://" TEXT_256 TEXT_32 ":1", "endpoint: entry 1 has 296 characters; none is longer"},
+        {"tcp://" TEXT_256 "abcd:601", "entry 1 has 270 characters; none is longer than 269"},
+        {"tcp://" TEXT_256 "abc:601", "endpoint: entry 1: the "},
         // Cut at the buffer's end this would be a valid one.
         {"unix:@" TEXT_32 ","
          "tcp://" TEXT_256 TEXT_256,

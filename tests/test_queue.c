@@ -360,6 +360,8 @@ static void heist_run(uint32_t start, uint32_t thieves, uint32_t count)
     }
     for (uint32_t i = 0; i < thieves; i++) {
         pthread_join(threads[i], NULL);
+    }
+    for (uint32_t i = 0; i < thieves; i++) {
         assert_null(weir_queue_pop_owner(members[i].own));
         free(members[i].own);
     }

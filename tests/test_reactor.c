@@ -178,9 +178,8 @@ static int bench_open(void **state)
     assert_int_equal(weir_runtime_create(&bench->runtime, &options), 0);
     for (int number = 0; number < 4; number++) {
         struct watcher watcher = {{watcher_poll, 0, 0}, bench, number};
-        assert_int_equal(weir_runtime_spawn(bench->runtime, &watcher.future, sizeof(watcher), 0,
-                                            NULL),
-                         0);
+        assert_int_equal(
+            weir_runtime_spawn(bench->runtime, &watcher.future, sizeof(watcher), 0, NULL), 0);
     }
     bench_turn(bench);
     for (int number = 0; number < 4; number++) {
@@ -447,7 +446,7 @@ static void test_forget_takes_only_its_own(void **state)
     weir_reactor_forget(&bench->reactor, source, generation, WEIR_READABLE, bench->wakers[0]);
     script_event(&bench->script, bench->script.tokens[9], WEIR_READABLE);
     (void)bench_poll(bench);
-    assert_int_equal(bench->polls[0], 1); // nobody was told
+    assert_int_equal(bench->polls[0], 1);                                         // nobody was told
     assert_true(bench_ready(bench, source, generation, WEIR_READABLE, 0, &tick)); // but it is kept
 }
 
@@ -606,8 +605,8 @@ static void *consumer_main(void *argument)
     bool watched = false;
     while (consumer->consumed < STRESS_UNITS && !consumer->failed) {
         if (!watched) {
-            consumer->failed = weir_reactor_add(&stress->reactor, consumer->number, &source,
-                                                &generation) != 0;
+            consumer->failed =
+                weir_reactor_add(&stress->reactor, consumer->number, &source, &generation) != 0;
             watched = true;
             consumer->consumed += atomic_exchange(&stress->pending[consumer->number], 0);
             continue;

@@ -27,10 +27,10 @@ struct names {
     struct weir_os real;
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    bool open;        // those that hang may go on
-    int hanging;      // lookups that wait now
-    int asked;        // calls that were not numeric
-    uint16_t port;    // of the last one
+    bool open;                                 // those that hang may go on
+    int hanging;                               // lookups that wait now
+    int asked;                                 // calls that were not numeric
+    uint16_t port;                             // of the last one
     _Atomic int allocs, releases, allocs_left; // allocs_left: -1 no limit
     _Atomic int joins, detaches, starts, threads_ended, start_result;
 };
@@ -80,8 +80,7 @@ static int names_resolve(void *self, const char *host, uint16_t port, bool numer
 {
     struct names *names = self;
     if (numeric || strcmp(host, "localhost") == 0) {
-        return names->real.resolve(names->real.self, host, port, numeric, addresses,
-                                   addresses_max);
+        return names->real.resolve(names->real.self, host, port, numeric, addresses, addresses_max);
     }
     return resolve_blocking(names, host, port, addresses, addresses_max);
 }
@@ -645,8 +644,8 @@ static void impatient_body(struct bench *bench)
         impatient.future.poll = impatient_poll;
         impatient.random = i * 7919 + 1;
         impatient.rounds = 30;
-        assert_int_equal(weir_runtime_spawn(bench->runtime, &impatient.future, sizeof(impatient),
-                                            0, &handles[i]),
+        assert_int_equal(weir_runtime_spawn(bench->runtime, &impatient.future, sizeof(impatient), 0,
+                                            &handles[i]),
                          0);
     }
     for (uint32_t i = 0; i < 100; i++) {

@@ -945,7 +945,7 @@ static void test_stealing_happens(void **state)
 struct blocker {
     struct weir_future future;
     _Atomic uint64_t *met, *done;
-    uint64_t wanted;
+    uint64_t wanted, deadline_ns;
     struct weir_sleep sleep;
 };
 
@@ -953,7 +953,7 @@ static enum weir_poll blocker_poll(struct weir_future *future, struct weir_conte
 {
     struct blocker *me = (struct blocker *)future;
     weir_begin(me);
-    weir_sleep_until_init(&me->sleep, weir_context_clock_ns(context) + 5000000);
+    weir_sleep_until_init(&me->sleep, me->deadline_ns);
     weir_await(me, context, &me->sleep);
     // A meeting: nobody goes on before all are polled at the same time, on different workers.
     atomic_fetch_add(me->met, 1);
@@ -979,6 +979,8 @@ static enum weir_poll blocker_spawner_poll(struct weir_future *future,
                                            struct weir_context *context)
 {
     struct blocker_spawner *me = (struct blocker_spawner *)future;
+    // One moment for all, and all are asleep by then: a worker in a long poll cannot fire its timers.
+    me->child.deadline_ns = weir_context_clock_ns(context) + 50000000;
     for (uint32_t i = 0; i < me->children; i++) {
         assert_int_equal(weir_spawn(context, &me->child.future, sizeof(me->child), 0, NULL), 0);
     }

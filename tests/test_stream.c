@@ -30,9 +30,8 @@ struct faulty {
     _Atomic int send_bytes_max; // 0: no limit
     _Atomic int add_result;     // of poller_add, unless 0
     _Atomic int option_result;
-    _Atomic int accept_aborts;      // so many accepts say ECONNABORTED
-    _Atomic int send_results_zero;  // sends take nothing
-    _Atomic int connect_again_code; // what a connect after an interrupted one says
+    _Atomic int accept_aborts;     // so many accepts say ECONNABORTED
+    _Atomic int send_results_zero; // sends take nothing
     _Atomic bool connect_interrupted;
     _Atomic bool spurious; // report readiness that is not there
     _Atomic uint64_t tokens[TOKENS_MAX];
@@ -99,8 +98,7 @@ static int faulty_option(void *self, int fd, enum weir_socket_option option, int
 {
     struct faulty *faulty = self;
     int result = atomic_load(&faulty->option_result);
-    return result != 0 ? result
-                       : faulty->real.socket_option(faulty->real.self, fd, option, value);
+    return result != 0 ? result : faulty->real.socket_option(faulty->real.self, fd, option, value);
 }
 
 static int faulty_add(void *self, const struct weir_poller *poller, int fd, uint64_t token)
@@ -255,8 +253,7 @@ static void address_new(enum kind kind, struct weir_address *address)
         address->bytes_count = sizeof(native);
     } else {
         char path[100];
-        snprintf(path, sizeof(path), kind == UNIX_PATH ? "%s/%d" : "@%s/%d", folder,
-                 names_count++);
+        snprintf(path, sizeof(path), kind == UNIX_PATH ? "%s/%d" : "@%s/%d", folder, names_count++);
         assert_int_equal(weir_address_unix(address, path), 0);
     }
 }
@@ -687,6 +684,17 @@ static void hanging_body(struct bench *bench)
     atomic_store(&bench->faulty->spurious, true); // must not be taken for a success
     int filled = queue_fill(bench, &address, filling, 16);
     atomic_store(&bench->faulty->spurious, false);
+    // Interrupted, it goes on by itself, and the repeated call says -EALREADY: no failure either.
+    struct weir_stream stream;
+    struct weir_connect connect = connect_to(&stream, &address);
+    struct weir_timeout timeout;
+    memset(&timeout, 0, sizeof(timeout));
+    weir_timeout_init(&timeout, &connect.future, 20 * MS);
+    atomic_store(&bench->faulty->connect_interrupted, true);
+    atomic_store(&bench->faulty->interrupts, 1);
+    assert_int_equal(run(bench, &timeout.future, sizeof(timeout)), WEIR_ETIMEOUT);
+    assert_int_equal(atomic_load(&bench->faulty->interrupts), 0);
+    atomic_store(&bench->faulty->connect_interrupted, false);
     while (filled > 0) {
         weir_stream_close(&filling[--filled]);
     }
@@ -830,8 +838,8 @@ static void duplex_body(struct bench *bench)
         for (int side = 0; side < 2; side++) {
             // The receive buffers stay: TCP with both small waits for delayed acknowledgements.
             const struct weir_os *os = &bench->runtime->os;
-            assert_int_equal(os->socket_option(os->self, pair[side].fd,
-                                               WEIR_SOCKET_SEND_BUFFER_BYTES, 4096), 0);
+            assert_int_equal(
+                os->socket_option(os->self, pair[side].fd, WEIR_SOCKET_SEND_BUFFER_BYTES, 4096), 0);
         }
         for (int side = 0; side < 2; side++) {
             handles[side] = produce(bench, &pair[side], (uint32_t)side, bytes_count);
@@ -855,8 +863,7 @@ static void test_duplex_tiny_buffers(void **state)
 
 static void nobody_waits(struct bench *bench, const struct weir_stream *stream)
 {
-    struct weir_source *entry =
-        &atomic_load(&bench->runtime->reactor.chunks[0])[stream->source];
+    struct weir_source *entry = &atomic_load(&bench->runtime->reactor.chunks[0])[stream->source];
     assert_true(stream->source < WEIR_SOURCES_FIRST);
     assert_null(entry->sides[0].waker.task);
     assert_null(entry->sides[1].waker.task);
@@ -993,7 +1000,7 @@ static void reset_body(struct bench *bench)
         memset(&ready, 0, sizeof(ready));
         weir_stream_ready_init(&ready, &pair[1], WEIR_READABLE);
         assert_int_equal(run(bench, &ready.future, sizeof(ready)), 0); // it has arrived
-        weir_stream_close(&pair[1]); // with unread data: a reset
+        weir_stream_close(&pair[1]);                                   // with unread data: a reset
         assert_int_equal(read_some(bench, &pair[0], bytes, sizeof(bytes)), -ECONNRESET);
         int code = 0;
         for (int tries = 0; code == 0 && tries < 10; tries++) {

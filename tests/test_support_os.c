@@ -83,54 +83,31 @@ static int64_t call_one(const struct weir_os *os, enum support_os_function funct
     uint64_t thread = 0;
     char byte = 0;
     switch ((int)function) {
-    case SUPPORT_OS_alloc:
-        return os->alloc(os->self, 64, 64) == NULL ? -ENOMEM : 1;
-    case SUPPORT_OS_fork_guard_open:
-        return os->fork_guard_open(os->self, &guard);
-    case SUPPORT_OS_thread_start:
-        return os->thread_start(os->self, &thread, thread_none, NULL);
-    case SUPPORT_OS_futex_wait:
-        return os->futex_wait(os->self, &word, 0, WEIR_NEVER);
-    case SUPPORT_OS_poller_open:
-        return os->poller_open(os->self, &poller);
-    case SUPPORT_OS_poller_add:
-        return os->poller_add(os->self, &poller, -1, 1);
-    case SUPPORT_OS_poller_wait:
-        return os->poller_wait(os->self, &poller, &event, 1, WEIR_NEVER);
-    case SUPPORT_OS_poller_arm:
-        return os->poller_arm(os->self, &poller, 1);
-    case SUPPORT_OS_socket_open:
-        return os->socket_open(os->self, AF_UNIX, SOCK_STREAM);
-    case SUPPORT_OS_socket_bind:
-        return os->socket_bind(os->self, -1, &address);
-    case SUPPORT_OS_socket_listen:
-        return os->socket_listen(os->self, -1, 1);
-    case SUPPORT_OS_socket_accept:
-        return os->socket_accept(os->self, -1);
-    case SUPPORT_OS_socket_connect:
-        return os->socket_connect(os->self, -1, &address);
-    case SUPPORT_OS_socket_send:
-        return os->socket_send(os->self, -1, &part, 1);
-    case SUPPORT_OS_socket_recv:
-        return os->socket_recv(os->self, -1, &byte, 1);
-    case SUPPORT_OS_socket_shutdown:
-        return os->socket_shutdown(os->self, -1, WEIR_SHUTDOWN_BOTH);
+    case SUPPORT_OS_alloc: return os->alloc(os->self, 64, 64) == NULL ? -ENOMEM : 1;
+    case SUPPORT_OS_fork_guard_open: return os->fork_guard_open(os->self, &guard);
+    case SUPPORT_OS_thread_start: return os->thread_start(os->self, &thread, thread_none, NULL);
+    case SUPPORT_OS_futex_wait: return os->futex_wait(os->self, &word, 0, WEIR_NEVER);
+    case SUPPORT_OS_poller_open: return os->poller_open(os->self, &poller);
+    case SUPPORT_OS_poller_add: return os->poller_add(os->self, &poller, -1, 1);
+    case SUPPORT_OS_poller_wait: return os->poller_wait(os->self, &poller, &event, 1, WEIR_NEVER);
+    case SUPPORT_OS_poller_arm: return os->poller_arm(os->self, &poller, 1);
+    case SUPPORT_OS_socket_open: return os->socket_open(os->self, AF_UNIX, SOCK_STREAM);
+    case SUPPORT_OS_socket_bind: return os->socket_bind(os->self, -1, &address);
+    case SUPPORT_OS_socket_listen: return os->socket_listen(os->self, -1, 1);
+    case SUPPORT_OS_socket_accept: return os->socket_accept(os->self, -1);
+    case SUPPORT_OS_socket_connect: return os->socket_connect(os->self, -1, &address);
+    case SUPPORT_OS_socket_send: return os->socket_send(os->self, -1, &part, 1);
+    case SUPPORT_OS_socket_recv: return os->socket_recv(os->self, -1, &byte, 1);
+    case SUPPORT_OS_socket_shutdown: return os->socket_shutdown(os->self, -1, WEIR_SHUTDOWN_BOTH);
     case SUPPORT_OS_socket_close:
         return os->socket_close(os->self, os->socket_open(os->self, AF_UNIX, SOCK_STREAM));
-    case SUPPORT_OS_socket_error:
-        return os->socket_error(os->self, -1);
-    case SUPPORT_OS_socket_outstanding:
-        return os->socket_outstanding(os->self, -1);
-    case SUPPORT_OS_socket_state:
-        return os->socket_state(os->self, -1);
-    case SUPPORT_OS_socket_option:
-        return os->socket_option(os->self, -1, WEIR_SOCKET_KEEPALIVE, 1);
-    case SUPPORT_OS_socket_address:
-        return os->socket_address(os->self, -1, &address);
-    case SUPPORT_OS_resolve:
-        return os->resolve(os->self, "127.0.0.1", 1, true, &address, 1);
-    default:
-        fail_msg("%s has codes and no case here", support_os_name(function));
+    case SUPPORT_OS_socket_error: return os->socket_error(os->self, -1);
+    case SUPPORT_OS_socket_outstanding: return os->socket_outstanding(os->self, -1);
+    case SUPPORT_OS_socket_state: return os->socket_state(os->self, -1);
+    case SUPPORT_OS_socket_option: return os->socket_option(os->self, -1, WEIR_SOCKET_KEEPALIVE, 1);
+    case SUPPORT_OS_socket_address: return os->socket_address(os->self, -1, &address);
+    case SUPPORT_OS_resolve: return os->resolve(os->self, "127.0.0.1", 1, true, &address, 1);
+    default: fail_msg("%s has codes and no case here", support_os_name(function));
     }
     return 0;
 }

@@ -1,6 +1,5 @@
 // Output of records: one per line, in as few writes as whole records allow.
 #include <errno.h>
-#include <limits.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +12,8 @@
 // Worth one write. The buffer has room for a largest record as well, so that each fits when flushed;
 // memory nobody writes to costs nothing.
 #define GATHER_BYTES ((size_t)256 << 10)
+// PIPE_BUF: a pipe that is ready takes this much without blocking.
+#define PIPE_WRITE_BYTES 4096
 #define PATIENCE_MS 100
 
 int weir_output_init(struct weir_output *output, int fd)
@@ -64,8 +65,7 @@ void weir_output_flush(struct weir_output *output)
     size_t done = 0;
     while (done < output->filled && output->error == 0 && writable_await(output)) {
         size_t left = output->filled - done;
-        // A pipe that is ready takes this much without blocking.
-        size_t most = output->regular || left < PIPE_BUF ? left : PIPE_BUF;
+        size_t most = output->regular || left < PIPE_WRITE_BYTES ? left : PIPE_WRITE_BYTES;
         ssize_t count = write(output->fd, output->bytes + done, most);
         if (count >= 0) {
             done += (size_t)count;

@@ -1,439 +1,233 @@
-// `weir recv`: a plain collector for trying things out, written on weir's own runtime.
-//
-// One thread, no worker: weir_block_on drives everything. A root task waits for connections,
-// signals and the order to stop, and owns a scope with one task per connection. What was read is
-// written before more is read, so a slow output slows the senders down.
-//
-// Stopping loses nothing that a sender may believe delivered. A Unix socket is shut down for both
-// directions, which refuses more but still gives what it holds. On TCP only our direction is
-// closed: the sender notices and closes, and until then what arrives is read.
+// `weir recv`: a plain collector for trying things out. Options, set-up and the summary.
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
-#include "runtime/assert.h"
-#include "runtime/os.h"
-#include "writer/command.h"
+#include "writer/command_collect.h"
 
 static const char command[] = "recv";
 
-#define READ_BYTES ((size_t)256 << 10)
-// With --slow: reads per second.
-#define SLOW_STEPS 20
-// A sender that has not noticed for so long that we want to end is cut off.
-#define FINISH_NS (2 * WEIR_NS_PER_S)
-#define ACCEPT_RETRY_NS (100 * WEIR_NS_PER_MS)
-
-struct recv {
-    const char *endpoint, *file;
-    uint64_t slow_bytes, drop_after, exit_after;
-    enum weir_unframing unframing;
-    bool count_only, quiet, once;
-    struct weir_runtime *runtime;
-    struct weir_listener socket;
-    struct weir_stream listener, signals;
-    struct weir_output output;
-    struct weir_notify stop;
-    bool stopping;
-    uint64_t stopping_ns;
-    uint64_t records, bytes, connections, torn, faults;
-};
-
-static void recv_stop(struct recv *recv, struct weir_context *context)
+static int help_print(void)
 {
-    if (!recv->stopping) {
-        recv->stopping = true;
-        recv->stopping_ns = weir_command_now_ns();
-        weir_notify_all(&recv->stop, context);
-    }
+    puts("usage: weir recv --listen ENDPOINT [--OPTION VALUE]...\n"
+         "\n"
+         "A plain collector for trying things out: receives from any number of connections and writes\n"
+         "one record per line to standard output.\n"
+         "\n"
+         "  --listen ENDPOINT     tcp://host:port unix:/path unix-dgram:/path udp://host:port; required.\n"
+         "                        A socket file that nobody answers on is replaced\n"
+         "  --to-file FILE        append to FILE instead, whole records\n"
+         "  --count               write nothing, only count\n"
+         "  --framing NAME        newline (default), octet-counting, or auto: by the first bytes of a\n"
+         "                        connection, digits and a space being octet counting\n"
+         "  --slow BYTES          read only so many bytes per second and connection\n"
+         "  --drop-after N        close each connection after N records; go on listening\n"
+         "  --exit-after N        end after N records\n"
+         "  --once                end when the first connection has ended\n"
+         "  --quiet               no notes and no summary on standard error\n"
+         "\n"
+         "An unfinished record at the end of a connection is reported and not written. SIGTERM and\n"
+         "SIGINT end it after reading what has arrived; a second one, at once.\n"
+         "\n"
+         "Exit status: 0; 2 bad usage; 4 cannot listen or write.");
+    return weir_command_finish_output(command, WEIR_EXIT_GOOD);
 }
 
-// Takes a signal off its descriptor. returns whether there was one.
-static bool signal_take(struct recv *recv)
+static int text_take(struct weir_arguments *arguments, const char **text)
 {
-    struct signalfd_siginfo taken;
-    return read(recv->signals.fd, &taken, sizeof(taken)) == (ssize_t)sizeof(taken);
+    *text = weir_arguments_value(arguments);
+    return *text == NULL ? WEIR_EXIT_USAGE : 0;
 }
 
-// While nobody takes the output.
-static bool recv_patient(void *context)
+static int flag_take(const struct weir_arguments *arguments, bool *flag)
 {
-    struct recv *recv = context;
-    if (signal_take(recv)) {
-        recv_stop(recv, NULL);
-    }
-    return !recv->stopping || weir_command_now_ns() - recv->stopping_ns < FINISH_NS;
+    *flag = true;
+    return weir_arguments_flag(arguments) ? 0 : WEIR_EXIT_USAGE;
 }
 
-// ---- Connections ----
-
-struct connection {
-    struct weir_future future;
-    struct recv *recv;
-    struct weir_stream stream;
-    struct weir_stream_ready ready;
-    struct weir_notified stop;
-    struct weir_sleep nap; // --slow; once finishing, when to give up
-    enum weir_unframing unframing;
-    unsigned char *bytes;
-    size_t filled, capacity;
-    uint64_t number, records;
-    bool finishing;
-    int winner;
-};
-
-static void connection_say(const struct connection *me, const char *what)
+static int framing_take(struct weir_arguments *arguments, enum weir_unframing *unframing)
 {
-    if (!me->recv->quiet) {
-        weir_command_say(command, "connection %llu: %s", (unsigned long long)me->number, what);
+    const char *name = weir_arguments_value(arguments);
+    if (name == NULL) {
+        return WEIR_EXIT_USAGE;
     }
-}
-
-// How many more records may be read, by --drop-after and --exit-after.
-static uint64_t connection_limit(const struct connection *me)
-{
-    const struct recv *recv = me->recv;
-    uint64_t limit = UINT64_MAX;
-    if (recv->drop_after > 0 && !me->finishing) {
-        limit = recv->drop_after - me->records;
-    }
-    if (recv->exit_after > 0 && recv->exit_after - recv->records < limit) {
-        limit = recv->exit_after - recv->records;
-    }
-    return limit;
-}
-
-// Writes the whole records in the buffer, `limit` at most. returns the bytes they took, or what
-// weir_record_next says is wrong.
-static int64_t records_take(struct connection *me, uint64_t limit)
-{
-    size_t at = 0;
-    while (limit > 0) {
-        const unsigned char *record = NULL;
-        size_t bytes = 0;
-        int64_t took = weir_record_next(&me->unframing, me->bytes + at, me->filled - at, &record,
-                                        &bytes);
-        if (took < 0) {
-            return took;
-        }
-        if (took == 0) {
-            break;
-        }
-        weir_output_record(&me->recv->output, record, bytes);
-        at += (size_t)took;
-        me->records++;
-        me->recv->records++;
-        me->recv->bytes += bytes;
-        limit--;
-    }
-    return (int64_t)at;
-}
-
-static bool connection_room(struct connection *me, size_t bytes)
-{
-    if (me->capacity - me->filled >= bytes) {
-        return true;
-    }
-    size_t capacity = me->capacity * 2 > me->filled + bytes ? me->capacity * 2 : me->filled + bytes;
-    unsigned char *grown = realloc(me->bytes, capacity);
-    if (grown == NULL) {
-        return false;
-    }
-    me->bytes = grown;
-    me->capacity = capacity;
-    return true;
-}
-
-// Reads once and writes the records that are complete. Under a limit it looks first and then takes
-// exactly the records that it may have, because what we read counts as delivered.
-// returns the bytes read, 0 at the end, or a negative code.
-static int64_t connection_read(struct connection *me)
-{
-    uint64_t limit = connection_limit(me);
-    size_t most = READ_BYTES;
-    if (me->recv->slow_bytes > 0 && me->recv->slow_bytes / SLOW_STEPS < most) {
-        most = me->recv->slow_bytes / SLOW_STEPS + 1;
-    }
-    if (!connection_room(me, most)) {
-        return WEIR_EMEMORY;
-    }
-    bool limited = limit != UINT64_MAX;
-    size_t before = me->filled;
-    unsigned char *to = me->bytes + before;
-    ssize_t count = recv(me->stream.fd, to, most, MSG_DONTWAIT | (limited ? MSG_PEEK : 0));
-    if (count <= 0) {
-        return count < 0 ? -errno : 0;
-    }
-    me->filled += (size_t)count;
-    uint64_t records = me->records;
-    int64_t took = records_take(me, limit);
-    if (took < 0) {
-        return took;
-    }
-    if (limited) {
-        if (me->records - records == limit) {
-            count = took - (int64_t)before;
-        }
-        if (recv(me->stream.fd, to, (size_t)count, MSG_DONTWAIT) != count) {
-            return -EIO; // nobody else reads it
-        }
-        me->filled = before + (size_t)count;
-    }
-    memmove(me->bytes, me->bytes + took, me->filled - (size_t)took);
-    me->filled -= (size_t)took;
-    weir_output_flush(&me->recv->output);
-    return count;
-}
-
-static void connection_finish(struct connection *me)
-{
-    me->finishing = true;
-    (void)weir_stream_shutdown(&me->stream, me->recv->socket.unix_domain ? WEIR_SHUTDOWN_BOTH
-                                                                         : WEIR_SHUTDOWN_WRITE);
-    weir_sleep_init(&me->nap, FINISH_NS);
-}
-
-// What follows a read. returns whether the connection goes on.
-static bool connection_goes_on(struct connection *me, int64_t count, struct weir_context *context)
-{
-    struct recv *recv = me->recv;
-    if (count < 0 && count != -EAGAIN) {
-        connection_say(me, count == WEIR_EDELIMITER ? "not octet counting: closed"
-                           : count == WEIR_ETOOBIG  ? "a record is too long: closed"
-                                                    : weir_command_error_text((int)count));
-        recv->faults++;
-    }
-    if (recv->output.error != 0 || (recv->exit_after > 0 && recv->records >= recv->exit_after)) {
-        recv_stop(recv, context);
-        return false;
-    }
-    if (count > 0 && recv->drop_after > 0 && me->records >= recv->drop_after && !me->finishing) {
-        connection_say(me, "dropped");
-        if (recv->socket.unix_domain) {
-            return false; // what was not read comes again
-        }
-        connection_finish(me); // TCP's sender may believe that we have it
-    }
-    return count > 0 || count == -EAGAIN;
-}
-
-static void connection_end(struct connection *me, struct weir_context *context)
-{
-    struct recv *recv = me->recv;
-    char text[120];
-    if (me->filled > 0) {
-        recv->torn++;
-        snprintf(text, sizeof(text), "%zu bytes of an unfinished record at its end: not written",
-                 me->filled);
-        connection_say(me, text);
-    }
-    snprintf(text, sizeof(text), "over, %llu records", (unsigned long long)me->records);
-    connection_say(me, text);
-    if (recv->once) {
-        recv_stop(recv, context);
-    }
-    free(me->bytes);
-    weir_stream_close(&me->stream);
-}
-
-static enum weir_poll connection_poll(struct weir_future *future, struct weir_context *context)
-{
-    struct connection *me = (struct connection *)future;
-    int64_t count;
-    weir_begin(me);
-    for (;;) {
-        if (me->recv->stopping && !me->finishing) {
-            connection_finish(me);
-        }
-        weir_stream_ready_init(&me->ready, &me->stream, WEIR_READABLE);
-        weir_notified_init(&me->stop, &me->recv->stop);
-        weir_select(me, context, me->winner, NULL, &me->ready.future,
-                    me->finishing ? &me->nap.future : &me->stop.future);
-        weir_drop(&me->stop.future, context);
-        if (me->winner == 1) {
-            weir_drop(&me->ready.future, context);
-            if (me->finishing) {
-                connection_say(me, "does not end: cut off");
-                break;
-            }
-            continue;
-        }
-        count = connection_read(me);
-        if (!connection_goes_on(me, count, context)) {
-            break;
-        }
-        if (count == -EAGAIN) {
-            weir_stream_ready_again(&me->ready);
-        } else if (me->recv->slow_bytes > 0 && !me->finishing) {
-            weir_sleep_init(&me->nap, (uint64_t)count * WEIR_NS_PER_S / me->recv->slow_bytes);
-            weir_await(me, context, &me->nap);
-        }
-    }
-    weir_exit(me);
-    weir_drop(&me->ready.future, context);
-    weir_drop(&me->stop.future, context);
-    weir_drop(&me->nap.future, context);
-    connection_end(me, context);
-    weir_end(me);
-}
-
-// ---- The root task ----
-
-struct serve {
-    struct weir_future future;
-    struct recv *recv;
-    struct weir_accept accept;
-    struct weir_stream accepted;
-    struct weir_stream_ready ready; // datagrams
-    struct weir_stream_ready signal;
-    struct weir_notified stop;
-    struct weir_sleep nap;
-    struct weir_scope scope;
-    struct weir_scope_wait wait;
-    unsigned char *bytes; // datagrams
-    int winner;
-};
-
-static void connection_start(struct serve *me, struct weir_context *context)
-{
-    struct recv *recv = me->recv;
-    struct connection connection = {.future = {.poll = connection_poll},
-                                    .recv = recv,
-                                    .stream = me->accepted,
-                                    .unframing = recv->unframing,
-                                    .number = ++recv->connections};
-    connection_say(&connection, "open");
-    int code = weir_scope_spawn(&me->scope, context, &connection.future, sizeof(connection),
-                                WEIR_SPAWN_PINNED);
-    if (code < 0) {
-        connection_say(&connection, weir_command_error_text(code));
-        recv->faults++;
-        weir_stream_close(&me->accepted);
-    }
-    me->accepted = (struct weir_stream){0};
-}
-
-// Connections that were made before we stopped have a right to be read.
-static void backlog_take(struct serve *me, struct weir_context *context)
-{
-    int fd = accept4(me->recv->listener.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    while (fd >= 0) {
-        if (weir_stream_open(&me->accepted, me->recv->runtime, fd) == 0) {
-            connection_start(me, context);
-        } else {
-            (void)close(fd);
-        }
-        fd = accept4(me->recv->listener.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    }
-}
-
-static void signal_seen(struct serve *me, struct weir_context *context)
-{
-    if (!signal_take(me->recv)) {
-        weir_stream_ready_again(&me->signal);
-    } else if (me->recv->stopping) {
-        weir_scope_cancel(&me->scope, context); // asked twice
+    if (strcmp(name, "newline") == 0) {
+        *unframing = WEIR_UNFRAMING_NEWLINE;
+    } else if (strcmp(name, "octet-counting") == 0) {
+        *unframing = WEIR_UNFRAMING_OCTETS;
+    } else if (strcmp(name, "auto") == 0) {
+        *unframing = WEIR_UNFRAMING_AUTO;
     } else {
-        recv_stop(me->recv, context);
+        return weir_command_refuse(command, "--framing: \"%s\" is not newline, octet-counting or "
+                                            "auto", name);
     }
+    return 0;
 }
 
-static enum weir_poll serve_stream_poll(struct weir_future *future, struct weir_context *context)
+static int option_take(struct weir_collect *recv, struct weir_arguments *arguments)
 {
-    struct serve *me = (struct serve *)future;
-    struct recv *recv = me->recv;
-    weir_begin(me);
-    while (!recv->stopping) {
-        weir_accept_init(&me->accept, &recv->listener, &me->accepted);
-        weir_stream_ready_init(&me->signal, &recv->signals, WEIR_READABLE);
-        weir_notified_init(&me->stop, &recv->stop);
-        weir_select(me, context, me->winner, NULL, &me->signal.future, &me->stop.future,
-                    &me->accept.future);
-        if (me->winner == 0) {
-            signal_seen(me, context);
-        } else if (me->winner == 2 && me->accept.future.result == 0) {
-            connection_start(me, context);
-        } else if (me->winner == 2) {
-            weir_command_say(command, "accept: %s",
-                             weir_command_error_text(me->accept.future.result));
-            weir_sleep_init(&me->nap, ACCEPT_RETRY_NS); // descriptors, most likely
-            weir_await(me, context, &me->nap);
-        }
-        weir_drop(&me->signal.future, context);
-        weir_drop(&me->stop.future, context);
-        weir_drop(&me->accept.future, context);
+    const char *name = arguments->name;
+    if (strcmp(name, "listen") == 0) {
+        return text_take(arguments, &recv->endpoint);
     }
-    backlog_take(me, context);
-    weir_stream_close(&recv->listener);
-    weir_scope_wait_init(&me->wait, &me->scope);
-    do {
-        weir_stream_ready_init(&me->signal, &recv->signals, WEIR_READABLE);
-        weir_select(me, context, me->winner, NULL, &me->wait.future, &me->signal.future);
-        if (me->winner == 1) {
-            signal_seen(me, context);
-        }
-        weir_drop(&me->signal.future, context);
-    } while (me->winner == 1);
-    weir_exit(me);
-    weir_drop(&me->accept.future, context);
-    weir_drop(&me->signal.future, context);
-    weir_drop(&me->stop.future, context);
-    weir_drop(&me->nap.future, context);
-    weir_drop(&me->wait.future, context);
-    weir_end(me);
+    if (strcmp(name, "to-file") == 0) {
+        return text_take(arguments, &recv->file);
+    }
+    if (strcmp(name, "framing") == 0) {
+        return framing_take(arguments, &recv->unframing);
+    }
+    if (strcmp(name, "slow") == 0) {
+        return weir_arguments_number(arguments, 1, 1000000000000, &recv->slow_bytes);
+    }
+    if (strcmp(name, "drop-after") == 0) {
+        return weir_arguments_number(arguments, 1, 1000000000000, &recv->drop_after);
+    }
+    if (strcmp(name, "exit-after") == 0) {
+        return weir_arguments_number(arguments, 1, 1000000000000, &recv->exit_after);
+    }
+    if (strcmp(name, "count") == 0) {
+        return flag_take(arguments, &recv->count_only);
+    }
+    if (strcmp(name, "once") == 0) {
+        return flag_take(arguments, &recv->once);
+    }
+    if (strcmp(name, "quiet") == 0) {
+        return flag_take(arguments, &recv->quiet);
+    }
+    return weir_command_refuse(command, "unknown option --%s", name);
 }
 
-// One datagram is one record, whatever it holds. returns whether there was one.
-static bool datagram_take(struct serve *me, struct weir_context *context)
+// returns 0, or an exit status plus one, so that --help can end the command too.
+static int arguments_take(struct weir_collect *recv, int count, char **values)
 {
-    struct recv *recv = me->recv;
-    ssize_t count = recvfrom(recv->listener.fd, me->bytes, WEIR_RECORD_BYTES_MAX, MSG_DONTWAIT,
-                             NULL, NULL);
-    if (count < 0) {
-        return errno != EAGAIN; // else an error that was pending, and is gone now
+    struct weir_arguments arguments = {.command = command, .values = values, .count = count};
+    enum weir_argument kind = weir_arguments_next(&arguments);
+    for (; kind != WEIR_ARGUMENT_END; kind = weir_arguments_next(&arguments)) {
+        if (kind == WEIR_ARGUMENT_OPERAND) {
+            return weir_command_refuse(command, "unexpected \"%s\"", arguments.operand) + 1;
+        }
+        if (strcmp(arguments.name, "help") == 0) {
+            return help_print() + 1;
+        }
+        int status = option_take(recv, &arguments);
+        if (status != 0) {
+            return status + 1;
+        }
     }
-    weir_output_record(&recv->output, me->bytes, (size_t)count);
-    weir_output_flush(&recv->output);
-    recv->records++;
-    recv->bytes += (uint64_t)count;
-    if (recv->output.error != 0 || (recv->exit_after > 0 && recv->records >= recv->exit_after)) {
-        recv_stop(recv, context);
-        return false;
+    if (recv->endpoint == NULL) {
+        return weir_command_refuse(command, "--listen is missing: where to listen, for example "
+                                            "--listen tcp://127.0.0.1:5140") + 1;
     }
-    return true;
+    if (recv->file != NULL && recv->count_only) {
+        return weir_command_refuse(command, "--to-file and --count contradict each other") + 1;
+    }
+    return 0;
 }
 
-static enum weir_poll serve_datagram_poll(struct weir_future *future, struct weir_context *context)
+// The descriptor the records go to, -1 for none. returns 0 or an exit status, said.
+static int output_open(struct weir_collect *recv)
 {
-    struct serve *me = (struct serve *)future;
-    struct recv *recv = me->recv;
-    weir_begin(me);
-    while (!recv->stopping) {
-        weir_stream_ready_init(&me->ready, &recv->listener, WEIR_READABLE);
-        weir_stream_ready_init(&me->signal, &recv->signals, WEIR_READABLE);
-        weir_select(me, context, me->winner, NULL, &me->signal.future, &me->ready.future);
-        if (me->winner == 0) {
-            signal_seen(me, context);
-        } else if (!datagram_take(me, context)) {
-            weir_stream_ready_again(&me->ready);
-        } else if (recv->slow_bytes > 0) {
-            weir_sleep_init(&me->nap, WEIR_NS_PER_S / SLOW_STEPS);
-            weir_await(me, context, &me->nap);
+    int fd = recv->count_only ? -1 : STDOUT_FILENO;
+    if (recv->file != NULL) {
+        fd = open(recv->file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0644);
+        if (fd < 0) {
+            weir_command_say(command, "--to-file: %s: %s", recv->file, strerror(errno));
+            return WEIR_EXIT_SYSTEM;
         }
-        weir_drop(&me->signal.future, context);
-        weir_drop(&me->ready.future, context);
     }
-    while (recv->output.error == 0 && (recv->exit_after == 0 || recv->records < recv->exit_after) &&
-           datagram_take(me, context)) {
+    if (weir_output_init(&recv->output, fd) != 0) {
+        weir_command_say(command, "no memory");
+        return WEIR_EXIT_SYSTEM;
     }
-    weir_exit(me);
-    weir_drop(&me->ready.future, context);
-    weir_drop(&me->signal.future, context);
-    weir_drop(&me->nap.future, context);
-    weir_end(me);
+    recv->output.patient = weir_collect_patient;
+    recv->output.context = recv;
+    return 0;
+}
+
+// Signals become a descriptor, before anything can be left behind by one.
+static int signals_open(void)
+{
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGHUP);
+    (void)pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    (void)signal(SIGPIPE, SIG_IGN); // a reader who left is an error of write(2)
+    int fd = signalfd(-1, &signals, SFD_NONBLOCK | SFD_CLOEXEC);
+    return fd < 0 ? -errno : fd;
+}
+
+static int runtime_open(struct weir_collect *recv, int signal_fd)
+{
+    struct weir_runtime_options options = {.workers = 0};
+    int code = weir_runtime_create(&recv->runtime, &options);
+    if (code == 0) {
+        code = weir_stream_open(&recv->signals, recv->runtime, signal_fd);
+    }
+    if (code == 0) {
+        code = weir_stream_open(&recv->listener, recv->runtime, recv->socket.fd);
+    }
+    if (code == 0) {
+        weir_notify_init(&recv->stop, recv->runtime);
+    }
+    return code;
+}
+
+static int summarize(const struct weir_collect *recv, int code)
+{
+    if (!recv->quiet) {
+        char records[WEIR_NUMBER_TEXT_BYTES];
+        char bytes[WEIR_NUMBER_TEXT_BYTES];
+        weir_command_say(command, "%s records, %s bytes, %llu connections, %llu unfinished records, "
+                                  "%llu faults", weir_number_text(records, recv->records),
+                         weir_number_text(bytes, recv->bytes),
+                         (unsigned long long)recv->connections, (unsigned long long)recv->torn,
+                         (unsigned long long)recv->faults);
+    }
+    if (recv->output.error != 0) {
+        weir_command_say(command, "%s: %s: some records were not written",
+                         recv->file == NULL ? "standard output" : recv->file,
+                         strerror(recv->output.error));
+    }
+    if (code < 0) {
+        weir_command_say(command, "%s", weir_command_error_text(code));
+    }
+    return recv->output.error != 0 || code < 0 ? WEIR_EXIT_SYSTEM : WEIR_EXIT_GOOD;
+}
+
+int weir_command_recv(int count, char **values)
+{
+    struct weir_collect recv = {.unframing = WEIR_UNFRAMING_NEWLINE};
+    int status = arguments_take(&recv, count, values);
+    if (status != 0) {
+        return status - 1;
+    }
+    int signal_fd = signals_open();
+    status = output_open(&recv);
+    if (status == 0) {
+        status = weir_listener_open(&recv.socket, command, "listen", recv.endpoint);
+    }
+    if (status != 0) {
+        return status;
+    }
+    int code = signal_fd < 0 ? signal_fd : runtime_open(&recv, signal_fd);
+    if (code == 0) {
+        if (!recv.quiet) {
+            weir_command_say(command, "listening on %s", recv.endpoint);
+        }
+        code = weir_collect_run(&recv);
+    }
+    status = summarize(&recv, code);
+    weir_stream_close(&recv.signals);
+    weir_stream_close(&recv.listener);
+    weir_listener_unlink(&recv.socket);
+    if (recv.runtime != NULL) {
+        weir_runtime_destroy(recv.runtime);
+    }
+    weir_output_deinit(&recv.output);
+    return status;
 }

@@ -1,5 +1,4 @@
-// Every bound and every default of the writer, each with its reason. The runtime's are in
-// runtime/limits.h.
+// Every bound and every default of the writer, each with its reason.
 #ifndef WEIR_WRITER_LIMITS_H
 #define WEIR_WRITER_LIMITS_H
 

@@ -20,7 +20,7 @@
 #define READS_MAX 16
 // Before another try when the kernel had no memory.
 #define STARVED_PAUSE_NS 10000000u
-// TCP: idle seconds before the first keepalive probe; the kernel then needs about two minutes more.
+// TCP: idle seconds before the first keepalive probe; a dead peer is found after four times that.
 #define KEEPALIVE_S 60
 // TCP: not writable while more than this is unsent in the kernel, so that what is unacknowledged,
 // and would be sent again, stays small.
