@@ -1,4 +1,4 @@
-// Assertions for programmer errors: on in every build, because a wrong state shipped is worse than a stop.
+// Assertions for programmer errors: on in every build, as a wrong state is worse than a stop.
 #ifndef WEIR_RUNTIME_ASSERT_H
 #define WEIR_RUNTIME_ASSERT_H
 

@@ -33,6 +33,9 @@
 #define WEIR_BLOCK_BYTES 65536
 // Sockets watched at once by one runtime.
 #define WEIR_SOURCES_MAX 65536
+// Repetitions of one call that a signal interrupted. A nonblocking call is as good as never
+// interrupted; more than this in a row is a broken system, reported as -EINTR.
+#define WEIR_INTERRUPTS_MAX 16
 // Name lookups waiting or under way at once in one runtime; more are refused and tried again.
 #define WEIR_LOOKUPS_MAX 64
 // Addresses kept of one name.

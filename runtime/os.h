@@ -78,7 +78,7 @@ struct weir_os {
     // A number that tells the calling thread from every other live one.
     uint64_t (*thread_id)(void *self);
 
-    // Sleeps while *word == expected. returns 0 woken (maybe spuriously); -EAGAIN the word differed;
+    // Sleeps while *word == expected. returns 0 woken, maybe spuriously; -EAGAIN the word differed;
     // -ETIMEDOUT; -EINTR. futex_wake is async-signal-safe, touches only the address, cannot fail.
     int (*futex_wait)(void *self, const _Atomic uint32_t *word, uint32_t expected,
                       uint64_t deadline_ns);
@@ -112,7 +112,8 @@ struct weir_os {
     // Bytes handed over and not yet taken off the peer's hands (SIOCOUTQ): on TCP not yet
     // acknowledged, exact; on Unix sockets the kernel's memory for what the peer has not read.
     int64_t (*socket_outstanding)(void *self, int fd);
-    // What poll() says right now: a set of enum weir_readiness.
+    // What poll() says right now: a set of enum weir_readiness, or -errno. Not before a count that
+    // was taken before it (a full barrier): the proof of delivery rests on that order.
     int (*socket_state)(void *self, int fd);
     int (*socket_option)(void *self, int fd, enum weir_socket_option option, int value);
     int (*socket_address)(void *self, int fd, struct weir_address *address); // getsockname
@@ -126,7 +127,7 @@ struct weir_os {
 // The real one.
 struct weir_os weir_os_linux(void);
 
-// The one a runtime was created with, and how many threads it has; for what is built on the runtime.
+// What a runtime was created with, and how many threads it has: for what is built on the runtime.
 const struct weir_os *weir_runtime_os(const struct weir_runtime *runtime);
 uint32_t weir_runtime_threads(const struct weir_runtime *runtime);
 

@@ -10,7 +10,9 @@
 //   - the x_init functions take memory that is zeroed, or whose future is done or dropped;
 //   - it may be copied until its first poll and must not move after it;
 //   - a result is 0 or positive, or a negative code: -errno or one of WEIR_E...;
-//   - dropping it (weir_drop) at any point undoes what it was waiting for.
+//   - dropping it (weir_drop) at any point undoes what it was waiting for; before its first poll it
+//     waits for nothing, and dropping it does nothing: what an unstarted future was given, an open
+//     stream for instance, is still its maker's to release.
 // "threads: poll" below means: only from inside the poll that owns the future.
 #ifndef WEIR_H
 #define WEIR_H
@@ -141,7 +143,8 @@ WEIR_API bool weir_poll_all(struct weir_future *const *futures, size_t futures_c
         }                                                                                          \
     } while (0)
 
-// Suspends until the child (a struct whose first member is `future`) is ready; see child->future.result.
+// Suspends until the child, a struct whose first member is `future`, is ready; its result is then in
+// child->future.result.
 #define weir_await(me, context, child)                                                             \
     weir_until(me, weir_future_poll(&(child)->future, context) == WEIR_READY)
 
@@ -185,8 +188,8 @@ static inline struct weir_waker weir_context_waker(const struct weir_context *co
 }
 
 // Has the task polled again, once, however often it is woken before that.
-//   threads  any, under any lock, and in a signal handler. Runs no user code. One read-modify-write;
-//            a system call only when the worker it goes to is asleep.
+//   threads  any, under any lock, and in a signal handler. Runs no user code. One
+//            read-modify-write; a system call only when the worker it goes to is asleep.
 WEIR_API void weir_wake(struct weir_waker waker);
 
 // The same from inside a poll, cheaper: the task goes to this worker's next-task slot.
@@ -243,7 +246,8 @@ enum weir_spawn_flags {
 };
 
 // A spawned task that somebody still wants to hear of: plain data, but exactly one of weir_join
-// finishing (or being dropped) or weir_task_detach must use it up, else its cell is held until the runtime ends.
+// finishing (or being dropped) or weir_task_detach must use it up, else its cell is held until the
+// runtime ends.
 struct weir_handle {
     struct weir_task *task;
     uint32_t generation;
@@ -468,7 +472,7 @@ struct weir_oneshot {
     struct weir_waker waker;
 };
 WEIR_API void weir_oneshot_init(struct weir_oneshot *oneshot);
-// returns  0; WEIR_ECLOSED the receiver is gone.       threads  any; once, or weir_oneshot_abandon once.
+// returns  0; WEIR_ECLOSED the receiver is gone.       threads  any; once, this or abandon.
 WEIR_API int weir_oneshot_send(struct weir_oneshot *oneshot, struct weir_context *context,
                                int64_t value);
 // The sender gives up: the receiver gets WEIR_ECLOSED.
@@ -494,7 +498,8 @@ struct weir_address {
     uint32_t bytes_count;
 };
 
-// returns  0; -ENAMETOOLONG. '@' as the first character: abstract.
+// '@' as the first character: abstract.
+//   returns  0; -ENAMETOOLONG; -EINVAL the path is empty.
 WEIR_API WEIR_MUST_USE int weir_address_unix(struct weir_address *address, const char *path);
 
 // Future: the addresses of a name, looked up on a thread of its own unless the name is numeric.
@@ -518,12 +523,14 @@ struct weir_stream {
     uint32_t generation;
     int fd;
 };
-// Takes over a nonblocking descriptor; it is closed by weir_stream_close. Also for listeners and datagram sockets.
+// Takes over a nonblocking descriptor, also of a listener or a datagram socket; weir_stream_close
+// closes it. A call on a closed stream says -EBADF.
 //   returns  0; WEIR_ELIMIT; WEIR_EMEMORY; -errno; on failure the descriptor stays the caller's.
 //   threads  any.
 WEIR_API WEIR_MUST_USE int weir_stream_open(struct weir_stream *stream,
                                             struct weir_runtime *runtime, int fd);
-// Opens a socket for `type` (SOCK_STREAM or SOCK_DGRAM) listening on (stream) or bound to (datagram) the address.
+// Opens a socket of `type` bound to the address, and listening if it is SOCK_STREAM.
+//   returns  as weir_stream_open.
 WEIR_API WEIR_MUST_USE int weir_stream_listen(struct weir_stream *stream,
                                               struct weir_runtime *runtime,
                                               const struct weir_address *address, int type,
@@ -547,8 +554,8 @@ WEIR_API void weir_stream_ready_init(struct weir_stream_ready *ready, struct wei
 // make the future awaitable again.                     threads  poll.
 WEIR_API void weir_stream_ready_again(struct weir_stream_ready *ready);
 
-// Future: opens a socket (family of the address, SOCK_STREAM or SOCK_DGRAM) and connects it. result: 0 and `stream` is
-// open, or -errno. Dropping it closes the socket.
+// Future: opens a socket of `type` (SOCK_STREAM or SOCK_DGRAM) and the address's family and connects
+// it. result: 0 and `stream` is open, or -errno. Dropping it closes the socket.
 struct weir_connect {
     struct weir_future future;
     struct weir_runtime *runtime;

@@ -16,8 +16,8 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <linux/filter.h>
+#include <linux/tcp.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -211,6 +211,7 @@ struct keeper {
     int control;  // to the parent
     int reserved; // keeps the port ours while nobody listens
     int listener; // TCP only; -1: nobody listens
+    bool calm;    // the next collector reads briskly to the end
     pid_t collector;
     int to_collector;
     uint32_t opened; // regions used before this collector
@@ -259,6 +260,9 @@ static void keeper_fork(struct keeper *keeper)
 {
     struct habit habit = habit_random(&keeper->seed);
     int pair[2];
+    if (keeper->calm) {
+        habit = (struct habit){.chunk_bytes = 65536, .hangs_after = READ_BYTES_MAX};
+    }
     must(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair) == 0, "socketpair");
     keeper->opened = atomic_load(&keeper->truth.shared->opened);
     keeper->collector = fork();
@@ -359,7 +363,7 @@ static void keeper_kill(struct keeper *keeper)
     keeper->held_count = 0;
 }
 
-// Commands, each answered by one byte: F(ork a collector), K(ill it), E(nd).
+// Commands, each answered by itself: F(ork a collector), K(ill it), C(alm ones from now on), E(nd).
 static void keeper_main(struct keeper *keeper)
 {
     char command = 0;
@@ -378,6 +382,8 @@ static void keeper_main(struct keeper *keeper)
             keeper_fork(keeper);
         } else if (command == 'K') {
             keeper_kill(keeper);
+        } else if (command == 'C') {
+            keeper->calm = true;
         }
         must(write(keeper->control, &command, 1) == 1, "write");
     }
@@ -639,7 +645,7 @@ static bool trial_run(struct judge *judge, int control, const char *endpoint, ui
         judge_claim(judge, death_confirmed(logger.pool));
     }
     uint32_t first = atomic_load(&judge->truth.shared->opened);
-    command_give(control, 'H');
+    command_give(control, 'C');
     command_give(control, 'F');
     atomic_store(&logger.stop, true);
     must(pthread_join(thread, NULL) == 0, "join");
@@ -655,4 +661,103 @@ static bool trial_run(struct judge *judge, int control, const char *endpoint, ui
     weir_pool_destroy(logger.pool);
     weir_runtime_destroy(runtime);
     return good;
+}
+
+static struct truth truth_make(void)
+{
+    size_t bytes = REGIONS * REGION_BYTES;
+    struct truth truth;
+    truth.shared = mmap(NULL, sizeof *truth.shared, PROT_READ | PROT_WRITE,
+                        MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    truth.bytes = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+                       MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    must(truth.shared != MAP_FAILED && truth.bytes != MAP_FAILED, "shared memory");
+    return truth;
+}
+
+// A port of loopback that is ours, with or without a listener.
+static void port_reserve(struct keeper *keeper)
+{
+    struct sockaddr_in *address = &keeper->tcp_address;
+    socklen_t address_bytes = sizeof *address;
+    *address = (struct sockaddr_in){.sin_family = AF_INET,
+                                    .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    keeper->reserved = socket(AF_INET, SOCK_STREAM, 0);
+    must(keeper->reserved >= 0, "socket");
+    must(setsockopt(keeper->reserved, SOL_SOCKET, SO_REUSEADDR, &(int){1}, sizeof(int)) == 0,
+         "SO_REUSEADDR");
+    must(bind(keeper->reserved, (struct sockaddr *)address, sizeof *address) == 0, "bind");
+    must(getsockname(keeper->reserved, (struct sockaddr *)address, &address_bytes) == 0, "port");
+}
+
+static bool transport_run(bool tcp, uint64_t kills, uint64_t seed)
+{
+    struct keeper keeper = {.truth = truth_make(), .tcp = tcp, .seed = ~seed, .listener = -1};
+    char folder[] = "/tmp/weir-kills-XXXXXX", endpoint[128];
+    must(mkdtemp(folder) != NULL, "mkdtemp");
+    keeper.unix_address.sun_family = AF_UNIX;
+    snprintf(keeper.unix_address.sun_path, sizeof keeper.unix_address.sun_path, "%s/socket",
+             folder);
+    if (tcp) {
+        port_reserve(&keeper);
+        snprintf(endpoint, sizeof endpoint, "tcp://127.0.0.1:%d",
+                 ntohs(keeper.tcp_address.sin_port));
+    } else {
+        snprintf(endpoint, sizeof endpoint, "unix:%s", keeper.unix_address.sun_path);
+    }
+    int pair[2];
+    must(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0, "socketpair");
+    (void)fflush(stdout);
+    pid_t pid = fork();
+    must(pid >= 0, "fork");
+    if (pid == 0) {
+        close(pair[0]);
+        keeper.control = pair[1];
+        keeper_main(&keeper);
+    }
+    close(pair[1]);
+    struct judge judge = {.truth = keeper.truth, .tcp = tcp};
+    judge.seen = mmap(NULL, MESSAGES_MAX, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    must(judge.seen != MAP_FAILED, "memory");
+    bool good = trial_run(&judge, pair[0], endpoint, kills, seed);
+    must(waitpid(pid, NULL, 0) == pid, "waitpid");
+    close(pair[0]);
+    if (tcp) {
+        close(keeper.reserved);
+    }
+    munmap(judge.seen, MESSAGES_MAX);
+    munmap(keeper.truth.bytes, REGIONS * REGION_BYTES);
+    munmap(keeper.truth.shared, sizeof *keeper.truth.shared);
+    (void)unlink(keeper.unix_address.sun_path);
+    (void)rmdir(folder);
+    return good;
+}
+
+int main(int argc, char **argv)
+{
+    uint64_t kills = 1000;
+    const char *transport = "all", *seed_text = getenv("WEIR_SEED");
+    uint64_t seed = seed_text != NULL ? strtoull(seed_text, NULL, 0) : now_us();
+    for (int i = 1; i < argc; i += 2) {
+        const char *value = i + 1 < argc ? argv[i + 1] : NULL;
+        if (value != NULL && strcmp(argv[i], "--kills") == 0 && atoi(value) > 0) {
+            kills = strtoull(value, NULL, 0);
+        } else if (value != NULL && strcmp(argv[i], "--seed") == 0) {
+            seed = strtoull(value, NULL, 0);
+        } else if (value != NULL && strcmp(argv[i], "--transport") == 0 &&
+                   (strcmp(value, "unix") == 0 || strcmp(value, "tcp") == 0 ||
+                    strcmp(value, "all") == 0)) {
+            transport = value;
+        } else {
+            fprintf(stderr,
+                    "usage: pool_kills [--kills N] [--transport unix|tcp|all] [--seed S]\n");
+            return 2;
+        }
+    }
+    printf("pool kills: %" PRIu64 " on each transport, seed %" PRIu64 "\n", kills, seed);
+    bool good = strcmp(transport, "tcp") == 0 || transport_run(false, kills, seed);
+    good = (strcmp(transport, "unix") == 0 || transport_run(true, kills, seed)) && good;
+    printf("%s\n", good ? "every confirmed message was there" : "FAILED");
+    return good ? 0 : 1;
 }

@@ -1015,7 +1015,7 @@ static void test_lone_yielder_wakes_nobody(void **state)
     _Atomic uint64_t done = 0;
     test_pause_us(20000); // all asleep
     uint64_t before = atomic_load(&counting.futex_wakes) + atomic_load(&counting.poller_wakes);
-    struct yielder yielder = yielder_make(100000, NULL, &done, NULL);
+    struct yielder yielder = yielder_make((uint32_t)test_times(2000000), NULL, &done, NULL);
     yielder_spawn(runtime, &yielder);
     test_wait_for(runtime, &done, 1);
     uint64_t wakes =

@@ -208,7 +208,7 @@ struct weir_listener {
     int fd;
     bool stream;
     bool unix_domain;
-    char path[128]; // a socket file to be removed at the end, or empty
+    char path[128];         // a socket file to be removed at the end, or empty
     uint64_t device, inode; // which file that was
 };
 // Opens what `endpoint` says; a socket file nobody answers on is replaced.

@@ -27,7 +27,6 @@ static const char command[] = "recv";
 #define FINISH_NS (2 * WEIR_NS_PER_S)
 #define ACCEPT_RETRY_NS (100 * WEIR_NS_PER_MS)
 
-
 static void collect_stop(struct weir_collect *recv, struct weir_context *context)
 {
     if (!recv->stopping) {
@@ -100,8 +99,8 @@ static size_t records_take(struct connection *me, uint64_t limit)
     while (limit > 0) {
         const unsigned char *record = NULL;
         size_t bytes = 0;
-        int64_t took = weir_record_next(&me->unframing, me->bytes + at, me->filled - at, &record,
-                                        &bytes);
+        int64_t took =
+            weir_record_next(&me->unframing, me->bytes + at, me->filled - at, &record, &bytes);
         if (took <= 0) {
             me->broken = took;
             break;
@@ -375,8 +374,8 @@ static enum weir_poll serve_stream_poll(struct weir_future *future, struct weir_
 static int64_t datagram_take(struct serve *me, struct weir_context *context)
 {
     struct weir_collect *recv = me->recv;
-    ssize_t count = recvfrom(recv->listener.fd, me->bytes, WEIR_RECORD_BYTES_MAX, MSG_DONTWAIT,
-                             NULL, NULL);
+    ssize_t count =
+        recvfrom(recv->listener.fd, me->bytes, WEIR_RECORD_BYTES_MAX, MSG_DONTWAIT, NULL, NULL);
     if (count < 0) {
         return errno == EAGAIN ? -EAGAIN : 0; // an error that was pending is gone now
     }

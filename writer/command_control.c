@@ -89,8 +89,10 @@ static void signal_take(struct weir_control *control, int number)
                               now + control->drain_timeout_ms * WEIR_NS_PER_MS,
                               memory_order_relaxed);
         if (number != SIGINT) {
-            weir_command_say(control->command, "asked to end: reading on to the end of the input, "
-                                               "at most %g s", seconds);
+            weir_command_say(control->command,
+                             "asked to end: reading on to the end of the input, "
+                             "at most %g s",
+                             seconds);
             return;
         }
     }
@@ -99,8 +101,10 @@ static void signal_take(struct weir_control *control, int number)
         atomic_store_explicit(&control->deadline_ns, now, memory_order_relaxed);
         return;
     }
-    weir_command_say(control->command, "asked to end: no more is read, what was read has %g s; "
-                                       "once more to give up", seconds);
+    weir_command_say(control->command,
+                     "asked to end: no more is read, what was read has %g s; "
+                     "once more to give up",
+                     seconds);
     store_flag(&control->stop_reading);
 }
 
@@ -148,8 +152,7 @@ static void *control_main(void *argument)
     sigaddset(&signals, SIGUSR1); // how the reading thread says that it is over
     (void)pthread_sigmask(SIG_BLOCK, &signals, NULL);
     while (!load_flag(&control->over)) {
-        bool poking = load_flag(&control->stop_reading) &&
-                      state_get(control) == WEIR_SENDING_READS;
+        bool poking = load_flag(&control->stop_reading) && state_get(control) == WEIR_SENDING_READS;
         struct timespec wait = {.tv_nsec = (long)(poking ? POKE_NS : PROGRESS_NS)};
         int number = sigtimedwait(&signals, NULL, &wait);
         if (number > 0 && number != SIGUSR1) {

@@ -11,15 +11,15 @@
 
 #include "writer/command.h"
 
-#define DEMO_THREADS 2
-#define DEMO_LINE_BYTES_MAX 4096
-#define DEMO_CONNECTIONS_MAX 1024
-#define DEMO_PATH_BYTES_MAX 100 // of a Unix socket, with its terminator
+#define WEIR_DEMO_THREADS 2
+#define WEIR_DEMO_LINE_BYTES_MAX 4096
+#define WEIR_DEMO_CONNECTIONS_MAX 1024
+#define WEIR_DEMO_PATH_BYTES_MAX 100 // of a Unix socket, with its terminator
 
 // ---- Lines (command_demo_lines.c) ----
 
 // Line number n is a pure function of this, so that every byte can be checked when it has arrived.
-struct demo_lines {
+struct weir_demo_lines {
     uint64_t seed;
     uint64_t count;
     char *text; // of a file to take the lines from, or NULL
@@ -28,30 +28,31 @@ struct demo_lines {
     size_t text_count;
 };
 // `path` NULL: lines as a web server would write them. returns 0 or -errno.
-int demo_lines_init(struct demo_lines *lines, const char *path, uint64_t seed, uint64_t count);
-void demo_lines_deinit(struct demo_lines *lines);
-// Writes line `number`; no newline, no zero byte. returns its length, below DEMO_LINE_BYTES_MAX.
-size_t demo_line(const struct demo_lines *lines, uint64_t number, char *to);
-uint64_t demo_random(uint64_t *state);
+int weir_demo_lines_init(struct weir_demo_lines *lines, const char *path, uint64_t seed,
+                         uint64_t count);
+void weir_demo_lines_deinit(struct weir_demo_lines *lines);
+// Writes line `number`; no newline, no zero byte. returns its length, below WEIR_DEMO_LINE_BYTES_MAX.
+size_t weir_demo_line(const struct weir_demo_lines *lines, uint64_t number, char *to);
+uint64_t weir_demo_random(uint64_t *state);
 
 // ---- Collectors (command_demo_collector.c) ----
 
 // Mapped by all three processes. Everything is relaxed: it is read for show while they run, and
 // for the verdict when the writer's death was seen by waitpid.
-struct demo_shared {
-    _Atomic uint32_t listening;        // the life of the collector that listens
-    _Atomic uint32_t full;             // the record had no room: the demonstration is void
-    _Atomic uint64_t recorded;         // bytes known to be in the record; a killed one lags behind
-    _Atomic uint32_t connections;      // entries of `begins`
-    uint64_t begins[DEMO_CONNECTIONS_MAX]; // where in the record each connection begins
+struct weir_demo_shared {
+    _Atomic uint32_t listening;   // the life of the collector that listens
+    _Atomic uint32_t full;        // the record had no room: the demonstration is void
+    _Atomic uint64_t recorded;    // bytes known to be in the record; a killed one lags behind
+    _Atomic uint32_t connections; // entries of `begins`
+    uint64_t begins[WEIR_DEMO_CONNECTIONS_MAX]; // where in the record each connection begins
 };
 
-struct demo_collector {
+struct weir_demo_collector {
     bool tcp;
     uint16_t port;
     int placeholder_fd; // TCP: bound, so that nobody takes the port while no collector lives
-    char path[DEMO_PATH_BYTES_MAX];
-    struct demo_shared *shared;
+    char path[WEIR_DEMO_PATH_BYTES_MAX];
+    struct weir_demo_shared *shared;
     unsigned char *record; // zero beyond what was recorded; no line has a zero byte
     size_t record_bytes;
     int control_fd; // to the supervisor
@@ -59,18 +60,18 @@ struct demo_collector {
     uint32_t life; // collectors started so far
 };
 // Forks the supervisor; before any thread exists. returns 0 or -errno.
-int demo_supervisor_start(struct demo_collector *collector);
+int weir_demo_supervisor_start(struct weir_demo_collector *collector);
 // The next life. returns the process or -errno.
-pid_t demo_collector_start(struct demo_collector *collector);
+pid_t weir_demo_collector_start(struct weir_demo_collector *collector);
 // SIGKILL and SIGTERM return when it is dead, SIGSTOP when it has stopped. returns 0 or -errno.
-int demo_collector_signal(struct demo_collector *collector, int number);
-void demo_supervisor_stop(struct demo_collector *collector);
+int weir_demo_collector_signal(struct weir_demo_collector *collector, int number);
+void weir_demo_supervisor_stop(struct weir_demo_collector *collector);
 // Where the record ends, by looking.
-size_t demo_record_end(const struct demo_collector *collector);
+size_t weir_demo_record_end(const struct weir_demo_collector *collector);
 
 // ---- The verdict (command_demo_check.c) ----
 
-struct demo_verdict {
+struct weir_demo_verdict {
     uint64_t distinct;   // different lines in the record
     uint64_t duplicates; // lines beyond the first of their number
     uint64_t lost;       // accepted, but not there
@@ -80,31 +81,63 @@ struct demo_verdict {
 };
 // Reads the whole record. `accepted` has a byte per line: whether weir took it.
 //   returns 0 or WEIR_EMEMORY.
-int demo_verdict_find(struct demo_verdict *verdict, const struct demo_collector *collector,
-                      const struct demo_lines *lines, const unsigned char *accepted);
+int weir_demo_verdict_find(struct weir_demo_verdict *verdict,
+                           const struct weir_demo_collector *collector,
+                           const struct weir_demo_lines *lines, const unsigned char *accepted);
 
 // ---- The host's logging threads (command_demo_host.c) ----
 
-struct demo_host;
-struct demo_logger {
+struct weir_demo_host;
+struct weir_demo_logger {
     pthread_t thread;
-    struct demo_host *host;
-    uint32_t index; // logs the lines whose number is this modulo DEMO_THREADS
+    struct weir_demo_host *host;
+    uint32_t index; // logs the lines whose number is this modulo WEIR_DEMO_THREADS
 };
-struct demo_host {
+struct weir_demo_host {
     struct weir_pool *pool;
-    const struct demo_lines *lines;
+    const struct weir_demo_lines *lines;
     uint64_t seconds;
     unsigned char *accepted;
-    struct demo_logger loggers[DEMO_THREADS];
+    struct weir_demo_logger loggers[WEIR_DEMO_THREADS];
     uint32_t started;
     _Atomic uint32_t running;
     _Atomic bool stop;
 };
 // returns 0 or -errno; loggers that were started go on.
-int demo_host_start(struct demo_host *host);
-bool demo_host_running(struct demo_host *host);
+int weir_demo_host_start(struct weir_demo_host *host);
+bool weir_demo_host_running(struct weir_demo_host *host);
 // Ends the threads; the pool must be closed if they may be blocked in it.
-void demo_host_stop(struct demo_host *host);
+void weir_demo_host_stop(struct weir_demo_host *host);
+
+// ---- The whole, and what is seen of it (command_demo_show.c) ----
+
+enum weir_demo_end { WEIR_DEMO_GOES_ON, WEIR_DEMO_INTERRUPTED, WEIR_DEMO_FAILED };
+
+struct weir_demo {
+    const char *file;
+    uint64_t lines_count, kills, seconds, seed;
+    bool tcp;
+    bool terminal, color;
+    uint64_t begun_ns, progress_ns;
+    char directory[WEIR_DEMO_PATH_BYTES_MAX];
+    char record_path[WEIR_DEMO_PATH_BYTES_MAX + 16];
+    struct weir_demo_lines lines;
+    struct weir_demo_collector collector;
+    struct weir_demo_host host;
+    struct weir_runtime *runtime;
+    struct weir_metrics seen; // when last looked at
+    bool behind;              // held more than usual, since a fault
+    enum weir_demo_end end;
+};
+
+// Lets time pass and says what weir notices. returns whether the demonstration goes on.
+bool weir_demo_nap(struct weir_demo *demo, uint64_t milliseconds);
+void weir_demo_collector_bring(struct weir_demo *demo);
+// All faults, spread over the planned time at moments that the seed decides.
+void weir_demo_faults_run(struct weir_demo *demo);
+void weir_demo_announce(struct weir_demo *demo);
+// The final table. returns whether everything is as it must be.
+bool weir_demo_verdict_print(struct weir_demo *demo, const struct weir_demo_verdict *verdict,
+                             int close_code);
 
 #endif

@@ -6,17 +6,17 @@
 #include "writer/command_demo.h"
 
 struct check {
-    struct demo_verdict *verdict;
-    const struct demo_lines *lines;
-    unsigned char *seen;             // a byte per line: whether it was there
-    uint64_t latest[DEMO_THREADS]; // 1 + the highest number of each thread so far
+    struct weir_demo_verdict *verdict;
+    const struct weir_demo_lines *lines;
+    unsigned char *seen;                // a byte per line: whether it was there
+    uint64_t latest[WEIR_DEMO_THREADS]; // 1 + the highest number of each thread so far
 };
 
 // Its number, if these bytes are exactly a line that was logged; else the count of lines.
-static uint64_t line_recognize(const struct demo_lines *lines, const unsigned char *bytes,
+static uint64_t line_recognize(const struct weir_demo_lines *lines, const unsigned char *bytes,
                                size_t bytes_count)
 {
-    char expected[DEMO_LINE_BYTES_MAX];
+    char expected[WEIR_DEMO_LINE_BYTES_MAX];
     uint64_t number = 0;
     size_t digits = 0;
     while (digits < bytes_count && digits < 18 && bytes[digits] >= '0' && bytes[digits] <= '9') {
@@ -26,7 +26,7 @@ static uint64_t line_recognize(const struct demo_lines *lines, const unsigned ch
     if (digits == 0 || number >= lines->count) {
         return lines->count;
     }
-    size_t expected_bytes = demo_line(lines, number, expected);
+    size_t expected_bytes = weir_demo_line(lines, number, expected);
     bool same = expected_bytes == bytes_count && memcmp(expected, bytes, bytes_count) == 0;
     return same ? number : lines->count;
 }
@@ -44,7 +44,7 @@ static void line_check(struct check *check, const unsigned char *bytes, size_t b
     }
     check->seen[number] = 1;
     check->verdict->distinct++;
-    uint64_t *latest = &check->latest[number % DEMO_THREADS];
+    uint64_t *latest = &check->latest[number % WEIR_DEMO_THREADS];
     if (number + 1 < *latest) {
         check->verdict->disorder++;
     } else {
@@ -68,18 +68,19 @@ static void connection_check(struct check *check, const unsigned char *bytes, si
     }
 }
 
-int demo_verdict_find(struct demo_verdict *verdict, const struct demo_collector *collector,
-                      const struct demo_lines *lines, const unsigned char *accepted)
+int weir_demo_verdict_find(struct weir_demo_verdict *verdict,
+                           const struct weir_demo_collector *collector,
+                           const struct weir_demo_lines *lines, const unsigned char *accepted)
 {
-    const struct demo_shared *shared = collector->shared;
+    const struct weir_demo_shared *shared = collector->shared;
     struct check check = {.verdict = verdict, .lines = lines};
-    *verdict = (struct demo_verdict){0};
+    *verdict = (struct weir_demo_verdict){0};
     check.seen = calloc(lines->count, 1);
     if (check.seen == NULL) {
         return WEIR_EMEMORY;
     }
     uint32_t connections = atomic_load_explicit(&shared->connections, memory_order_relaxed);
-    size_t end = demo_record_end(collector);
+    size_t end = weir_demo_record_end(collector);
     for (uint32_t i = 0; i < connections; i++) {
         size_t begin = shared->begins[i];
         size_t next = i + 1 < connections ? shared->begins[i + 1] : end;

@@ -27,7 +27,7 @@
 #define PENDING_MAX 8
 #define START 'S' // the other commands are signal numbers
 
-size_t demo_record_end(const struct demo_collector *collector)
+size_t weir_demo_record_end(const struct weir_demo_collector *collector)
 {
     size_t known = atomic_load_explicit(&collector->shared->recorded, memory_order_relaxed);
     const unsigned char *from = collector->record + known;
@@ -37,7 +37,7 @@ size_t demo_record_end(const struct demo_collector *collector)
 
 // ---- A collector ----
 
-static int listener_open(const struct demo_collector *collector)
+static int listener_open(const struct weir_demo_collector *collector)
 {
     struct sockaddr_un unix_name = {.sun_family = AF_UNIX};
     struct sockaddr_in name = {.sin_family = AF_INET, .sin_port = htons(collector->port)};
@@ -60,28 +60,28 @@ static int listener_open(const struct demo_collector *collector)
 }
 
 // Receives once, at the end of the record. returns the bytes, 0 at the end or without room, -errno.
-static ssize_t receive(const struct demo_collector *collector, int fd, int flags)
+static ssize_t receive(const struct weir_demo_collector *collector, int fd, int flags)
 {
-    struct demo_shared *shared = collector->shared;
+    struct weir_demo_shared *shared = collector->shared;
     size_t end = atomic_load_explicit(&shared->recorded, memory_order_relaxed);
     size_t room = collector->record_bytes - end;
     if (room == 0) {
         atomic_store_explicit(&shared->full, 1, memory_order_relaxed);
         return 0;
     }
-    ssize_t count = recv(fd, collector->record + end, room < RECEIVE_BYTES ? room : RECEIVE_BYTES,
-                         flags);
+    ssize_t count =
+        recv(fd, collector->record + end, room < RECEIVE_BYTES ? room : RECEIVE_BYTES, flags);
     if (count > 0) {
         atomic_store_explicit(&shared->recorded, end + (size_t)count, memory_order_relaxed);
     }
     return count < 0 ? -errno : count;
 }
 
-static void connection_note(const struct demo_collector *collector)
+static void connection_note(const struct weir_demo_collector *collector)
 {
-    struct demo_shared *shared = collector->shared;
+    struct weir_demo_shared *shared = collector->shared;
     uint32_t index = atomic_load_explicit(&shared->connections, memory_order_relaxed);
-    if (index < DEMO_CONNECTIONS_MAX) {
+    if (index < WEIR_DEMO_CONNECTIONS_MAX) {
         shared->begins[index] = atomic_load_explicit(&shared->recorded, memory_order_relaxed);
         atomic_store_explicit(&shared->connections, index + 1, memory_order_relaxed);
     } else {
@@ -91,7 +91,8 @@ static void connection_note(const struct demo_collector *collector)
 
 // Asked to end in peace: no new connections, and those there are to their end. A Unix socket refuses
 // more but gives what it holds; TCP's sender notices that we close, and does so too.
-static _Noreturn void collector_end(const struct demo_collector *collector, int listener, int current)
+static _Noreturn void collector_end(const struct weir_demo_collector *collector, int listener,
+                                    int current)
 {
     int pending[PENDING_MAX + 1];
     int count = 0;
@@ -119,7 +120,8 @@ static _Noreturn void collector_end(const struct demo_collector *collector, int 
 }
 
 // Waits for a descriptor or for SIGTERM, which ends the process.
-static void await(const struct demo_collector *collector, int listener, int current, int signals)
+static void await(const struct weir_demo_collector *collector, int listener, int current,
+                  int signals)
 {
     struct pollfd look[2] = {{.fd = current >= 0 ? current : listener, .events = POLLIN},
                              {.fd = signals, .events = POLLIN}};
@@ -133,7 +135,7 @@ static void await(const struct demo_collector *collector, int listener, int curr
     }
 }
 
-static _Noreturn void collector_main(struct demo_collector *collector, pid_t supervisor)
+static _Noreturn void collector_main(struct weir_demo_collector *collector, pid_t supervisor)
 {
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != supervisor) {
@@ -148,8 +150,8 @@ static _Noreturn void collector_main(struct demo_collector *collector, pid_t sup
         weir_command_say("demo", "collector: %s", strerror(listener < 0 ? -listener : errno));
         _exit(1);
     }
-    struct demo_shared *shared = collector->shared;
-    atomic_store_explicit(&shared->recorded, demo_record_end(collector), memory_order_relaxed);
+    struct weir_demo_shared *shared = collector->shared;
+    atomic_store_explicit(&shared->recorded, weir_demo_record_end(collector), memory_order_relaxed);
     atomic_store_explicit(&shared->listening, collector->life, memory_order_relaxed);
     for (;;) {
         await(collector, listener, -1, signals);
@@ -176,7 +178,8 @@ struct order {
     uint32_t life;
 };
 
-static int order_obey(struct demo_collector *collector, const struct order *order, pid_t *child)
+static int order_obey(struct weir_demo_collector *collector, const struct order *order,
+                      pid_t *child)
 {
     if (order->what == START) {
         pid_t supervisor = getpid();
@@ -202,7 +205,7 @@ static int order_obey(struct demo_collector *collector, const struct order *orde
     return code;
 }
 
-static _Noreturn void supervisor_main(struct demo_collector *collector, pid_t host)
+static _Noreturn void supervisor_main(struct weir_demo_collector *collector, pid_t host)
 {
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != host) {
@@ -222,7 +225,7 @@ static _Noreturn void supervisor_main(struct demo_collector *collector, pid_t ho
     _exit(0);
 }
 
-int demo_supervisor_start(struct demo_collector *collector)
+int weir_demo_supervisor_start(struct weir_demo_collector *collector)
 {
     int ends[2];
     pid_t host = getpid();
@@ -241,30 +244,31 @@ int demo_supervisor_start(struct demo_collector *collector)
     return code;
 }
 
-static int order_give(struct demo_collector *collector, int32_t what)
+static int order_give(struct weir_demo_collector *collector, int32_t what)
 {
     struct order order = {.what = what, .life = collector->life};
     int32_t answer = -EPIPE;
-    if (send(collector->control_fd, &order, sizeof(order), MSG_NOSIGNAL) != (ssize_t)sizeof(order) ||
+    if (send(collector->control_fd, &order, sizeof(order), MSG_NOSIGNAL) !=
+            (ssize_t)sizeof(order) ||
         recv(collector->control_fd, &answer, sizeof(answer), 0) != (ssize_t)sizeof(answer)) {
         return -EPIPE;
     }
     return answer;
 }
 
-pid_t demo_collector_start(struct demo_collector *collector)
+pid_t weir_demo_collector_start(struct weir_demo_collector *collector)
 {
     collector->life++;
     return order_give(collector, START);
 }
 
-int demo_collector_signal(struct demo_collector *collector, int number)
+int weir_demo_collector_signal(struct weir_demo_collector *collector, int number)
 {
     weir_assert(number != START);
     return order_give(collector, number);
 }
 
-void demo_supervisor_stop(struct demo_collector *collector)
+void weir_demo_supervisor_stop(struct weir_demo_collector *collector)
 {
     if (collector->supervisor > 0) {
         (void)close(collector->control_fd);

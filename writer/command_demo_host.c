@@ -8,26 +8,26 @@
 
 #define STEP_NS (5 * WEIR_NS_PER_MS)
 
-static bool stopped(struct demo_host *host)
+static bool stopped(struct weir_demo_host *host)
 {
     return atomic_load_explicit(&host->stop, memory_order_relaxed);
 }
 
 static void *logger_main(void *argument)
 {
-    struct demo_logger *logger = argument;
-    struct demo_host *host = logger->host;
+    struct weir_demo_logger *logger = argument;
+    struct weir_demo_host *host = logger->host;
     uint64_t count = host->lines->count;
     uint64_t begun = weir_command_now_ns();
     uint64_t whole = host->seconds * WEIR_NS_PER_S;
     uint64_t number = logger->index;
-    char line[DEMO_LINE_BYTES_MAX];
+    char line[WEIR_DEMO_LINE_BYTES_MAX];
     while (number < count && !stopped(host)) {
         uint64_t elapsed = weir_command_now_ns() - begun;
         double part = elapsed >= whole ? 1.0 : (double)elapsed / (double)whole;
         uint64_t due = (uint64_t)(part * (double)count);
-        for (; number < due && !stopped(host); number += DEMO_THREADS) {
-            size_t bytes = demo_line(host->lines, number, line);
+        for (; number < due && !stopped(host); number += WEIR_DEMO_THREADS) {
+            size_t bytes = weir_demo_line(host->lines, number, line);
             host->accepted[number] = weir_log(host->pool, line, bytes) == 0;
         }
         struct timespec pause = {.tv_nsec = (long)STEP_NS};
@@ -37,11 +37,11 @@ static void *logger_main(void *argument)
     return NULL;
 }
 
-int demo_host_start(struct demo_host *host)
+int weir_demo_host_start(struct weir_demo_host *host)
 {
     weir_assert(host->pool != NULL);
     weir_assert(host->accepted != NULL);
-    for (uint32_t i = 0; i < DEMO_THREADS; i++) {
+    for (uint32_t i = 0; i < WEIR_DEMO_THREADS; i++) {
         host->loggers[i].host = host;
         host->loggers[i].index = i;
         atomic_fetch_add_explicit(&host->running, 1, memory_order_relaxed);
@@ -55,12 +55,12 @@ int demo_host_start(struct demo_host *host)
     return 0;
 }
 
-bool demo_host_running(struct demo_host *host)
+bool weir_demo_host_running(struct weir_demo_host *host)
 {
     return atomic_load_explicit(&host->running, memory_order_relaxed) > 0;
 }
 
-void demo_host_stop(struct demo_host *host)
+void weir_demo_host_stop(struct weir_demo_host *host)
 {
     atomic_store_explicit(&host->stop, true, memory_order_relaxed);
     for (uint32_t i = 0; i < host->started; i++) {

@@ -13,7 +13,7 @@
 #define TEXT_BYTES_MAX ((size_t)256 << 20)
 #define NUMBER_BYTES 10 // "00000042 " and a terminator
 
-uint64_t demo_random(uint64_t *state)
+uint64_t weir_demo_random(uint64_t *state)
 {
     uint64_t mixed = (*state += UINT64_C(0x9e3779b97f4a7c15)); // splitmix64
     mixed = (mixed ^ (mixed >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
@@ -32,17 +32,16 @@ static const char *const paths[] = {"/",
 static const char *const agents[] = {
     "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
     "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 Chrome/141.0 Safari/537.36",
-    "curl/8.5.0",
-    "Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) AppleWebKit/605.1.15"};
+    "curl/8.5.0", "Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) AppleWebKit/605.1.15"};
 static const unsigned statuses[] = {200, 200, 200, 200, 304, 302, 404, 500};
 
 static size_t line_make_up(uint64_t seed, uint64_t number, char *to)
 {
     uint64_t state = seed ^ (number * UINT64_C(0xd1342543de82ef95));
-    uint64_t a = demo_random(&state);
-    uint64_t b = demo_random(&state);
+    uint64_t a = weir_demo_random(&state);
+    uint64_t b = weir_demo_random(&state);
     uint64_t second = number / 5000; // of a made-up day
-    int length = snprintf(to, DEMO_LINE_BYTES_MAX,
+    int length = snprintf(to, WEIR_DEMO_LINE_BYTES_MAX,
                           "%08llu 203.0.113.%u - - [22/Nov/2026:%02u:%02u:%02u +0000] "
                           "\"%s %s?id=%u HTTP/1.1\" %u %u \"-\" \"%s\"",
                           (unsigned long long)number, (unsigned)(a & 0xff),
@@ -50,11 +49,11 @@ static size_t line_make_up(uint64_t seed, uint64_t number, char *to)
                           (unsigned)(second % 60), (a >> 8 & 7) == 0 ? "POST" : "GET",
                           paths[a >> 16 & 7], (unsigned)(a >> 32 & 0xffff), statuses[b & 7],
                           (unsigned)(b >> 8 & 0xffff), agents[b >> 32 & 3]);
-    weir_assert(length > 0 && length < DEMO_LINE_BYTES_MAX);
+    weir_assert(length > 0 && length < WEIR_DEMO_LINE_BYTES_MAX);
     return (size_t)length;
 }
 
-size_t demo_line(const struct demo_lines *lines, uint64_t number, char *to)
+size_t weir_demo_line(const struct weir_demo_lines *lines, uint64_t number, char *to)
 {
     weir_assert(number < lines->count);
     if (lines->text_count == 0) {
@@ -63,7 +62,7 @@ size_t demo_line(const struct demo_lines *lines, uint64_t number, char *to)
     size_t which = (size_t)(number % lines->text_count);
     const char *from = lines->text + lines->begins[which];
     size_t bytes = lines->begins[which + 1] - lines->begins[which] - 1;
-    size_t room = DEMO_LINE_BYTES_MAX - NUMBER_BYTES;
+    size_t room = WEIR_DEMO_LINE_BYTES_MAX - NUMBER_BYTES;
     size_t head = (size_t)snprintf(to, NUMBER_BYTES, "%08llu ", (unsigned long long)number);
     bytes = bytes < room ? bytes : room;
     for (size_t i = 0; i < bytes; i++) {
@@ -73,7 +72,7 @@ size_t demo_line(const struct demo_lines *lines, uint64_t number, char *to)
 }
 
 // Reads a whole file and makes sure that it ends with a newline. returns 0 or -errno.
-static int text_read(struct demo_lines *lines, int fd)
+static int text_read(struct weir_demo_lines *lines, int fd)
 {
     size_t capacity = 0;
     for (;;) {
@@ -100,7 +99,7 @@ static int text_read(struct demo_lines *lines, int fd)
     return 0;
 }
 
-static int text_index(struct demo_lines *lines)
+static int text_index(struct weir_demo_lines *lines)
 {
     size_t count = 0;
     for (size_t i = 0; i < lines->text_bytes; i++) {
@@ -118,9 +117,10 @@ static int text_index(struct demo_lines *lines)
     return 0;
 }
 
-int demo_lines_init(struct demo_lines *lines, const char *path, uint64_t seed, uint64_t count)
+int weir_demo_lines_init(struct weir_demo_lines *lines, const char *path, uint64_t seed,
+                         uint64_t count)
 {
-    *lines = (struct demo_lines){.seed = seed, .count = count};
+    *lines = (struct weir_demo_lines){.seed = seed, .count = count};
     if (path == NULL) {
         return 0;
     }
@@ -136,7 +136,7 @@ int demo_lines_init(struct demo_lines *lines, const char *path, uint64_t seed, u
     return code == 0 ? text_index(lines) : code;
 }
 
-void demo_lines_deinit(struct demo_lines *lines)
+void weir_demo_lines_deinit(struct weir_demo_lines *lines)
 {
     free(lines->text);
     free(lines->begins);

@@ -160,8 +160,8 @@ int weir_listener_open(struct weir_listener *listener, const char *command, cons
         return weir_command_refuse(command, "--%s: %s", option, why);
     }
     listener->stream = weir_transport_is_stream(parsed.transport);
-    listener->unix_domain = parsed.transport == WEIR_TRANSPORT_UNIX ||
-                            parsed.transport == WEIR_TRANSPORT_UNIX_DGRAM;
+    listener->unix_domain =
+        parsed.transport == WEIR_TRANSPORT_UNIX || parsed.transport == WEIR_TRANSPORT_UNIX_DGRAM;
     int status = listener->unix_domain
                      ? unix_open(listener, command, option, parsed.path)
                      : internet_open(listener, command, option, &parsed, endpoint);
@@ -176,8 +176,7 @@ void weir_listener_unlink(const struct weir_listener *listener)
 {
     struct stat status;
     if (listener->path[0] != '\0' && lstat(listener->path, &status) == 0 &&
-        (uint64_t)status.st_dev == listener->device &&
-        (uint64_t)status.st_ino == listener->inode) {
+        (uint64_t)status.st_dev == listener->device && (uint64_t)status.st_ino == listener->inode) {
         (void)unlink(listener->path);
     }
 }

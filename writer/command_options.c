@@ -153,10 +153,9 @@ int weir_arguments_number(struct weir_arguments *arguments, uint64_t least, uint
     }
     uint64_t value = 0;
     if (!digits_parse(text, text + strlen(text), &value) || value < least || value > most) {
-        return weir_command_refuse(arguments->command,
-                                   "--%s: \"%s\" is not a whole number from %llu to %llu",
-                                   arguments->name, text, (unsigned long long)least,
-                                   (unsigned long long)most);
+        return weir_command_refuse(
+            arguments->command, "--%s: \"%s\" is not a whole number from %llu to %llu",
+            arguments->name, text, (unsigned long long)least, (unsigned long long)most);
     }
     *number = value;
     return 0;
@@ -185,7 +184,8 @@ int weir_arguments_seconds_ms(struct weir_arguments *arguments, uint64_t *millis
     if (!good) {
         return weir_command_refuse(arguments->command,
                                    "--%s: \"%s\" is not a number of seconds from 0 to %d, such as "
-                                   "10 or 2.5", arguments->name, text, SECONDS_MAX);
+                                   "10 or 2.5",
+                                   arguments->name, text, SECONDS_MAX);
     }
     *milliseconds = seconds * 1000 + thousandths;
     return 0;

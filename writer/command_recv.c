@@ -12,27 +12,31 @@ static const char command[] = "recv";
 
 static int help_print(void)
 {
-    puts("usage: weir recv --listen ENDPOINT [--OPTION VALUE]...\n"
-         "\n"
-         "A plain collector for trying things out: receives from any number of connections and writes\n"
-         "one record per line to standard output.\n"
-         "\n"
-         "  --listen ENDPOINT     tcp://host:port unix:/path unix-dgram:/path udp://host:port; required.\n"
-         "                        A socket file that nobody answers on is replaced\n"
-         "  --to-file FILE        append to FILE instead, whole records\n"
-         "  --count               write nothing, only count\n"
-         "  --framing NAME        newline (default), octet-counting, or auto: by the first bytes of a\n"
-         "                        connection, digits and a space being octet counting\n"
-         "  --slow BYTES          read only so many bytes per second and connection\n"
-         "  --drop-after N        close each connection after N records; go on listening\n"
-         "  --exit-after N        end after N records\n"
-         "  --once                end when the first connection has ended\n"
-         "  --quiet               no notes and no summary on standard error\n"
-         "\n"
-         "An unfinished record at the end of a connection is reported and not written. SIGTERM and\n"
-         "SIGINT end it after reading what has arrived; a second one, at once.\n"
-         "\n"
-         "Exit status: 0; 2 bad usage; 4 cannot listen or write.");
+    puts(
+        "usage: weir recv --listen ENDPOINT [--OPTION VALUE]...\n"
+        "\n"
+        "A plain collector for trying things out: receives from any number of connections and "
+        "writes\n"
+        "one record per line to standard output.\n"
+        "\n"
+        "  --listen ENDPOINT     tcp://host:port unix:/path unix-dgram:/path udp://host:port; "
+        "required.\n"
+        "                        A socket file that nobody answers on is replaced\n"
+        "  --to-file FILE        append to FILE instead, whole records\n"
+        "  --count               write nothing, only count\n"
+        "  --framing NAME        newline (default), octet-counting, or auto: by the first bytes of "
+        "a\n"
+        "                        connection, digits and a space being octet counting\n"
+        "  --slow BYTES          read only so many bytes per second and connection\n"
+        "  --drop-after N        close each connection after N records; go on listening\n"
+        "  --exit-after N        end after N records\n"
+        "  --once                end when the first connection has ended\n"
+        "  --quiet               no notes and no summary on standard error\n"
+        "\n"
+        "An unfinished record at the end of a connection is reported and not written. SIGTERM and\n"
+        "SIGINT end it after reading what has arrived; a second one, at once.\n"
+        "\n"
+        "Exit status: 0; 2 bad usage; 4 cannot listen or write.");
     return weir_command_finish_output(command, WEIR_EXIT_GOOD);
 }
 
@@ -61,8 +65,10 @@ static int framing_take(struct weir_arguments *arguments, enum weir_unframing *u
     } else if (strcmp(name, "auto") == 0) {
         *unframing = WEIR_UNFRAMING_AUTO;
     } else {
-        return weir_command_refuse(command, "--framing: \"%s\" is not newline, octet-counting or "
-                                            "auto", name);
+        return weir_command_refuse(command,
+                                   "--framing: \"%s\" is not newline, octet-counting or "
+                                   "auto",
+                                   name);
     }
     return 0;
 }
@@ -119,7 +125,8 @@ static int arguments_take(struct weir_collect *recv, int count, char **values)
     }
     if (recv->endpoint == NULL) {
         return weir_command_refuse(command, "--listen is missing: where to listen, for example "
-                                            "--listen tcp://127.0.0.1:5140") + 1;
+                                            "--listen tcp://127.0.0.1:5140") +
+               1;
     }
     if (recv->file != NULL && recv->count_only) {
         return weir_command_refuse(command, "--to-file and --count contradict each other") + 1;
@@ -182,8 +189,10 @@ static int summarize(const struct weir_collect *recv, int code)
     if (!recv->quiet) {
         char records[WEIR_NUMBER_TEXT_BYTES];
         char bytes[WEIR_NUMBER_TEXT_BYTES];
-        weir_command_say(command, "%s records, %s bytes, %llu connections, %llu unfinished records, "
-                                  "%llu faults", weir_number_text(records, recv->records),
+        weir_command_say(command,
+                         "%s records, %s bytes, %llu connections, %llu unfinished records, "
+                         "%llu faults",
+                         weir_number_text(records, recv->records),
                          weir_number_text(bytes, recv->bytes),
                          (unsigned long long)recv->connections, (unsigned long long)recv->torn,
                          (unsigned long long)recv->faults);

@@ -72,8 +72,10 @@ static int help_print(void)
 {
     puts("usage: weir send --to ENDPOINT [--OPTION VALUE]... [FILE]...\n"
          "\n"
-         "Ships standard input (also \"-\"), or files one after the other, line by line. A last line\n"
-         "without newline is a line. A line longer than --message-bytes-max is not sent, and counted.\n"
+         "Ships standard input (also \"-\"), or files one after the other, line by line. A last "
+         "line\n"
+         "without newline is a line. A line longer than --message-bytes-max is not sent, and "
+         "counted.\n"
          "\n"
          "Options; --name=value is understood too:");
     option_print("to", "ENDPOINT[,ENDPOINT...]",
@@ -93,12 +95,16 @@ static int help_print(void)
         }
     }
     puts("\n"
-         "Sizes take k, m, g. Signals: SIGTERM (or SIGHUP) reads on to the end of the input, at most\n"
-         "--drain-timeout; SIGINT, or a second signal, stops reading and delivers what was read within\n"
+         "Sizes take k, m, g. Signals: SIGTERM (or SIGHUP) reads on to the end of the input, at "
+         "most\n"
+         "--drain-timeout; SIGINT, or a second signal, stops reading and delivers what was read "
+         "within\n"
          "the same time; one more gives up.\n"
          "\n"
-         "Exit status: 0 everything was delivered; 1 some messages were not; 2 bad usage; 3 everything\n"
-         "was confirmed, but the other end did not close in time, so the last proof is missing; 4 a file\n"
+         "Exit status: 0 everything was delivered; 1 some messages were not; 2 bad usage; 3 "
+         "everything\n"
+         "was confirmed, but the other end did not close in time, so the last proof is missing; 4 "
+         "a file\n"
          "could not be read, or another system error. If several apply: the first of 4, 1, 3.");
     return weir_command_finish_output(command, WEIR_EXIT_GOOD);
 }
@@ -131,7 +137,8 @@ static int stats_set(struct send *send, const struct weir_arguments *arguments)
 {
     const char *value = arguments->inline_value;
     if (value != NULL && strcmp(value, "prometheus") != 0 && strcmp(value, "table") != 0) {
-        return weir_command_refuse(command, "--stats: \"%s\" is neither table nor prometheus", value);
+        return weir_command_refuse(command, "--stats: \"%s\" is neither table nor prometheus",
+                                   value);
     }
     send->stats = value != NULL && value[0] == 'p' ? SEND_STATS_PROMETHEUS : SEND_STATS_TABLE;
     return 0;
@@ -183,7 +190,8 @@ static int arguments_take(struct send *send, int count, char **values)
     }
     if (send->options.endpoint == NULL || send->options.endpoint[0] == '\0') {
         return weir_command_refuse(command, "--to is missing: where to send, for example "
-                                            "--to tcp://127.0.0.1:5140") + 1;
+                                            "--to tcp://127.0.0.1:5140") +
+               1;
     }
     return 0;
 }
@@ -198,9 +206,10 @@ static void line_send(struct send *send, const char *name, const char *line, siz
     }
     if (code == WEIR_ETOOBIG && !send->too_long_said) {
         send->too_long_said = true;
-        weir_command_say(command, "%s: a line is longer than --message-bytes-max (%lu with its "
-                                  "framing): not sent, like all others that are", name,
-                         (unsigned long)send->options.message_bytes_max);
+        weir_command_say(command,
+                         "%s: a line is longer than --message-bytes-max (%lu with its "
+                         "framing): not sent, like all others that are",
+                         name, (unsigned long)send->options.message_bytes_max);
     }
     if (code != WEIR_EFULL && code != WEIR_ETOOBIG && code != WEIR_EDELIMITER &&
         code != WEIR_ECLOSED && code != WEIR_EFORKED) {
@@ -312,9 +321,10 @@ static int send_finish(void *context, int close_code)
     uint64_t offered = metrics.offered_messages;
     uint64_t missing = offered - metrics.confirmed_messages;
     if (missing > 0) {
-        weir_command_say(command, "%llu of %llu messages not delivered: %llu too long, %llu refused "
-                                  "otherwise, %llu dropped", (unsigned long long)missing,
-                         (unsigned long long)offered,
+        weir_command_say(command,
+                         "%llu of %llu messages not delivered: %llu too long, %llu refused "
+                         "otherwise, %llu dropped",
+                         (unsigned long long)missing, (unsigned long long)offered,
                          (unsigned long long)metrics.rejected_messages[WEIR_REJECTED_TOO_BIG],
                          (unsigned long long)(weir_metrics_rejected(&metrics) -
                                               metrics.rejected_messages[WEIR_REJECTED_TOO_BIG]),
@@ -325,7 +335,8 @@ static int send_finish(void *context, int close_code)
                          (unsigned long long)send->refused);
     }
     if (missing == 0 && close_code == WEIR_EUNPROVEN) {
-        weir_command_say(command, "everything is confirmed, but the other end did not close in time");
+        weir_command_say(command,
+                         "everything is confirmed, but the other end did not close in time");
     }
     if (send->stats == SEND_STATS_TABLE) {
         fprintf(stderr, "weir send: the books\n");

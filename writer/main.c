@@ -68,8 +68,10 @@ int main(int argc, char **argv)
         return weir_command_finish_output(NULL, WEIR_EXIT_GOOD);
     }
     if (word[0] == '-') {
-        return weir_command_refuse(NULL, "unknown option \"%s\" (a command comes first: send, "
-                                         "recv, demo)", word);
+        return weir_command_refuse(NULL,
+                                   "unknown option \"%s\" (a command comes first: send, "
+                                   "recv, demo)",
+                                   word);
     }
     return weir_command_refuse(NULL, "unknown command \"%s\"; there are send, recv and demo", word);
 }

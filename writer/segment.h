@@ -190,12 +190,12 @@ void weir_row_count(const struct weir_row *row, struct weir_row_counts *counts);
 // The sequence of the oldest segment not yet taken or dropped: all before it are. May lag a little.
 // Threads: any.
 uint64_t weir_row_first(const struct weir_row *row);
-// The sequence of the segment now open, or of the next to be opened: what is logged from now on is in
-// this segment or a later one, if weir_row_seal_open was called before. Threads: any.
+// The sequence of the segment now open, or of the next to be opened. After weir_row_seal_open: all
+// that was logged before is in earlier segments. Threads: any.
 uint64_t weir_row_position(const struct weir_row *row);
-// Whether everything logged so far has been taken or dropped. What the caller wrote before the call is
-// seen by every thread whose reservation this call did not see (both are read-modify-writes of the
-// tail). Threads: the consumer.
+// Whether everything logged so far has been taken or dropped. What the caller wrote before the call
+// is seen by every thread whose reservation this call did not see (both are read-modify-writes of
+// the tail). Threads: the consumer.
 bool weir_row_settle(struct weir_row *row);
 
 // The rest is pure.
