@@ -12,22 +12,11 @@
 //   a receiver waits => every item in the ring is reserved, and it is open or not yet empty
 // A closed channel's receiver thus waits while others may still pass their reservations on to it.
 //
-// One lock, the senders', for everything. The receivers' lock word has no use as a lock; it holds
-// the number of reservations.
+// One lock, the senders', for everything.
 #include <errno.h>
 #include <string.h>
 
 #include "runtime/wait.h"
-
-static uint32_t reserved_count(struct weir_channel *channel)
-{
-    return atomic_load_explicit(&channel->receivers.lock, memory_order_relaxed);
-}
-
-static void reserved_set(struct weir_channel *channel, uint32_t count)
-{
-    atomic_store_explicit(&channel->receivers.lock, count, memory_order_relaxed);
-}
 
 static void ring_push(struct weir_channel *channel, const void *item)
 {
@@ -59,14 +48,14 @@ static void channel_settle(struct weir_channel *channel, struct weir_wait_wakes 
             ring_push(channel, ((struct weir_channel_send *)((char *)node - offset))->item);
         }
     }
-    while (channel->receivers.first != NULL && reserved_count(channel) < channel->count) {
+    while (channel->receivers.first != NULL && channel->reserved < channel->count) {
         (void)weir_wait_grant(&channel->receivers, WEIR_WAIT_GRANTED, wakes);
-        reserved_set(channel, reserved_count(channel) + 1);
+        channel->reserved++;
     }
     while (channel->receivers.first != NULL && channel->closed && channel->count == 0) {
         (void)weir_wait_grant(&channel->receivers, WEIR_WAIT_OVER, wakes);
     }
-    weir_assert(reserved_count(channel) <= channel->count);
+    weir_assert(channel->reserved <= channel->count);
 }
 
 static int channel_put(struct weir_channel *channel, const void *item,
@@ -85,7 +74,7 @@ static int channel_put(struct weir_channel *channel, const void *item,
 
 static int channel_take(struct weir_channel *channel, void *item, struct weir_wait_wakes *wakes)
 {
-    if (reserved_count(channel) < channel->count) {
+    if (channel->reserved < channel->count) {
         ring_pop(channel, item);
         channel_settle(channel, wakes);
         return 0;
@@ -134,23 +123,26 @@ void weir_channel_close(struct weir_channel *channel, struct weir_context *conte
 
 // ---- Futures ----
 
-// Under the lock. One of 0, WEIR_ECLOSED; -EAGAIN: waits.
+// Under the lock. One of 0, WEIR_ECLOSED; -EAGAIN: waits, or the budget is spent.
 static int send_step(struct weir_channel_send *send, struct weir_wait_wakes *wakes)
 {
     struct weir_channel *channel = send->channel;
-    switch ((enum weir_wait_state)send->node.state) {
-    case WEIR_WAIT_IDLE:
-        if (!channel->closed && channel->count == channel->items_max) {
-            weir_wait_push(&channel->senders, &send->node, wakes->context);
-            return -EAGAIN;
-        }
-        return weir_context_spend(wakes->context) ? channel_put(channel, send->item, wakes)
-                                                  : -EAGAIN;
-    case WEIR_WAIT_LISTED: weir_wait_check(&send->node, wakes->context); return -EAGAIN;
-    case WEIR_WAIT_GRANTED: return weir_context_spend(wakes->context) ? 0 : -EAGAIN;
-    case WEIR_WAIT_OVER: break;
+    struct weir_wait_node *node = &send->node;
+    bool fits = channel->closed || channel->count < channel->items_max;
+    if (node->state == WEIR_WAIT_IDLE && !fits) {
+        weir_wait_push(&channel->senders, node, wakes->context);
     }
-    return WEIR_ECLOSED;
+    if (node->state == WEIR_WAIT_LISTED) {
+        weir_wait_check(node, wakes->context);
+        return -EAGAIN;
+    }
+    if (!weir_context_spend(wakes->context)) {
+        return -EAGAIN;
+    }
+    if (node->state == WEIR_WAIT_IDLE) {
+        return channel_put(channel, send->item, wakes);
+    }
+    return node->state == WEIR_WAIT_GRANTED ? 0 : WEIR_ECLOSED;
 }
 
 static enum weir_poll send_poll(struct weir_future *future, struct weir_context *context)
@@ -170,32 +162,30 @@ static enum weir_poll send_poll(struct weir_future *future, struct weir_context 
     return result == -EAGAIN ? WEIR_PENDING : weir_leaf_done(future, result);
 }
 
-// Under the lock. One of 0, WEIR_ECLOSED; -EAGAIN: waits.
+// As send_step.
 static int recv_step(struct weir_channel_recv *recv, struct weir_wait_wakes *wakes)
 {
     struct weir_channel *channel = recv->channel;
-    switch ((enum weir_wait_state)recv->node.state) {
-    case WEIR_WAIT_IDLE:
-        if (reserved_count(channel) == channel->count &&
-            !(channel->closed && channel->count == 0)) {
-            weir_wait_push(&channel->receivers, &recv->node, wakes->context);
-            return -EAGAIN;
-        }
-        return weir_context_spend(wakes->context) ? channel_take(channel, recv->item, wakes)
-                                                  : -EAGAIN;
-    case WEIR_WAIT_LISTED: weir_wait_check(&recv->node, wakes->context); return -EAGAIN;
-    case WEIR_WAIT_GRANTED:
-        if (!weir_context_spend(wakes->context)) {
-            return -EAGAIN;
-        }
-        reserved_set(channel, reserved_count(channel) - 1);
-        ring_pop(channel, recv->item);
-        recv->node.state = WEIR_WAIT_IDLE;
-        channel_settle(channel, wakes);
-        return 0;
-    case WEIR_WAIT_OVER: break;
+    struct weir_wait_node *node = &recv->node;
+    bool over = channel->closed && channel->count == 0;
+    if (node->state == WEIR_WAIT_IDLE && channel->reserved == channel->count && !over) {
+        weir_wait_push(&channel->receivers, node, wakes->context);
     }
-    return WEIR_ECLOSED;
+    if (node->state == WEIR_WAIT_LISTED) {
+        weir_wait_check(node, wakes->context);
+        return -EAGAIN;
+    }
+    if (!weir_context_spend(wakes->context)) {
+        return -EAGAIN;
+    }
+    if (node->state == WEIR_WAIT_OVER) {
+        return WEIR_ECLOSED;
+    }
+    if (node->state == WEIR_WAIT_GRANTED) { // gives the reservation back, and takes what is first
+        channel->reserved--;
+        node->state = WEIR_WAIT_IDLE;
+    }
+    return channel_take(channel, recv->item, wakes);
 }
 
 static void recv_undo(struct weir_channel_recv *recv, struct weir_wait_wakes *wakes)
@@ -204,7 +194,7 @@ static void recv_undo(struct weir_channel_recv *recv, struct weir_wait_wakes *wa
     if (recv->node.state == WEIR_WAIT_LISTED) {
         weir_wait_remove(&channel->receivers, &recv->node);
     } else if (recv->node.state == WEIR_WAIT_GRANTED) {
-        reserved_set(channel, reserved_count(channel) - 1);
+        channel->reserved--;
         recv->node.state = WEIR_WAIT_IDLE;
         channel_settle(channel, wakes);
     }

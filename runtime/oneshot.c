@@ -5,8 +5,8 @@
 // written once. The sender reads `waker` before it sets SENT or ABANDONED, and touches nothing
 // afterwards: the receiver may then free the oneshot.
 //
-// Pairs: [S1] `value`: released with SENT, acquired by the receiver that sees it.
-//        [S2] `waker`: released with WAITING, acquired by the sender that sees it.
+// Pairs: [O1] `value`: released with SENT, acquired by the receiver that sees it.
+//        [O2] `waker`: released with WAITING, acquired by the sender that sees it.
 #include <stdatomic.h>
 
 #include "runtime/wait.h"
@@ -24,7 +24,7 @@ static uint32_t oneshot_end(struct weir_oneshot *oneshot, struct weir_context *c
                             uint32_t bit)
 {
     struct weir_waker waker = {0};
-    uint32_t seen = atomic_load_explicit(&oneshot->state, memory_order_acquire); // [S2]
+    uint32_t seen = atomic_load_explicit(&oneshot->state, memory_order_acquire); // [O2]
     // At most three rounds: each failure means that the receiver set another of its two bits.
     do {
         weir_assert((seen & ONESHOT_ENDED) == 0);
@@ -32,8 +32,8 @@ static uint32_t oneshot_end(struct weir_oneshot *oneshot, struct weir_context *c
             waker = oneshot->waker;
         }
     } while (!atomic_compare_exchange_strong_explicit(&oneshot->state, &seen, seen | bit,
-                                                      memory_order_acq_rel,   // [S1]
-                                                      memory_order_acquire)); // [S2]
+                                                      memory_order_acq_rel,   // [O1]
+                                                      memory_order_acquire)); // [O2]
     if ((seen & ONESHOT_WAITING) != 0 && (seen & ONESHOT_GONE) == 0) {
         weir_context_wake(context, waker);
     }
@@ -49,11 +49,11 @@ static enum weir_poll recv_poll(struct weir_future *future, struct weir_context 
         atomic_fetch_or_explicit(&oneshot->state, ONESHOT_GONE, memory_order_relaxed);
         return weir_leaf_done(future, WEIR_ECANCELED);
     }
-    uint32_t seen = atomic_load_explicit(&oneshot->state, memory_order_acquire); // [S1]
+    uint32_t seen = atomic_load_explicit(&oneshot->state, memory_order_acquire); // [O1]
     if ((seen & (ONESHOT_ENDED | ONESHOT_WAITING)) == 0) {
         oneshot->waker = context->waker;
         seen = atomic_fetch_or_explicit(&oneshot->state, ONESHOT_WAITING,
-                                        memory_order_acq_rel); // [S2] and, for `seen`, [S1]
+                                        memory_order_acq_rel); // [O2] and, for `seen`, [O1]
     }
     if ((seen & ONESHOT_ENDED) == 0) {
         weir_assert(oneshot->waker.task == context->waker.task);

@@ -31,24 +31,6 @@ _Static_assert(sizeof(_Atomic uint32_t) == 4, "a futex is 32 bits");
 _Static_assert(sizeof(pthread_t) <= sizeof(uint64_t), "a thread is named by 64 bits");
 _Static_assert(sizeof(time_t) == 8, "nanoseconds of this century as seconds");
 
-// ---- Assertions ----
-
-void weir_assert_failed(const char *condition, const char *file, int line)
-{
-    char text[512];
-    int wanted =
-        snprintf(text, sizeof text, "weir: assertion failed: %s (%s:%d)\n", condition, file, line);
-    size_t bytes = wanted < 0 ? 0 : (size_t)wanted;
-    if (bytes >= sizeof text) {
-        bytes = sizeof text - 1;
-        text[bytes - 1] = '\n';
-    }
-    // One write, so that the lines of several threads do not mix. If it fails nobody can be told.
-    ssize_t written = write(STDERR_FILENO, text, bytes);
-    (void)written;
-    abort();
-}
-
 // ---- Clock and entropy ----
 
 static uint64_t clock_ns(clockid_t clock)

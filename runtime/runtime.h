@@ -20,7 +20,7 @@ struct weir_runtime {
     _Atomic uint64_t outside_spawned;
     // Idle state; on lines of their own because every push reads them.
     _Alignas(128) _Atomic uint64_t parked; // bit i: worker i sleeps, or is about to and will look again
-    _Atomic int32_t searching; // awake workers that look for work, or were woken to; see worker.c [W2]
+    _Atomic int32_t searching; // awake and looking for work, or woken to; see worker.c [W2]
     _Atomic uint32_t stopping;
     _Alignas(128) _Atomic uint32_t poller_holder; // 1 + index of the worker in the poller; 0: nobody
     struct weir_worker workers[];

@@ -218,12 +218,12 @@ void weir_timer_start(struct weir_context *context, struct weir_timer *timer, ui
 
 bool weir_timer_fired(const struct weir_timer *timer)
 {
-    return atomic_load_explicit(&timer->state, memory_order_acquire) == WEIR_TIMER_FIRED; // [T1]
+    return atomic_load_explicit(&timer->state, memory_order_acquire) == WEIR_TIMER_FIRED; // [TW1]
 }
 
 void weir_timer_stop(struct weir_timer *timer)
 {
-    if (atomic_load_explicit(&timer->state, memory_order_acquire) == WEIR_TIMER_ARMED) { // [T1]
+    if (atomic_load_explicit(&timer->state, memory_order_acquire) == WEIR_TIMER_ARMED) { // [TW1]
         struct weir_timers *timers = &timer->worker->timers;
         weir_lock_acquire(&timers->lock, timers->os);
         // It may have fired in between.
@@ -250,7 +250,7 @@ uint32_t weir_timers_advance(struct weir_timers *timers, struct weir_worker *wor
             break;
         }
         struct weir_waker waker = timer->waker;
-        // [T1] The last touch: everything written to the timer here comes before what the task,
+        // [TW1] The last touch: everything written to the timer here comes before what the task,
         // having read FIRED with acquire, does to it.
         atomic_store_explicit(&timer->state, WEIR_TIMER_FIRED, memory_order_release);
         weir_worker_wake_back(worker, waker);

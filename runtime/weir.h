@@ -11,8 +11,8 @@
 //   - it may be copied until its first poll and must not move after it;
 //   - a result is 0 or positive, or a negative code: -errno or one of WEIR_E...;
 //   - dropping it (weir_drop) at any point undoes what it was waiting for; before its first poll it
-//     waits for nothing, and dropping it does nothing: what an unstarted future was given, an open
-//     stream for instance, is still its maker's to release.
+//     waits for nothing, and dropping it does nothing, not even run its exit block: what an
+//     unstarted future was given, an open stream for instance, is still its maker's to release.
 // "threads: poll" below means: only from inside the poll that owns the future.
 #ifndef WEIR_H
 #define WEIR_H
@@ -435,6 +435,7 @@ struct weir_channel {
     struct weir_wait_list receivers; // its lock is unused: one lock, the senders'
     unsigned char *items;
     uint32_t item_bytes, items_max, first, count;
+    uint32_t reserved; // of `count`: promised to receivers that were woken
     bool closed;
 };
 WEIR_API void weir_channel_init(struct weir_channel *channel, struct weir_runtime *runtime,

@@ -7,10 +7,10 @@
 //      the other. A ring's owner pushes with release only and makes the last store of `tail`
 //      before its next poll sequentially consistent (weir_queue_publish_owner): one barrier per
 //      poll that queued something, on a line of its own, and none on the others.
-// [W2] Who claims a bit of `parked` counts its owner in `searching`; the owner finds its bit gone and
-//      knows. An owner that wakes by itself at that moment may stop searching before it was counted:
-//      `searching` is then one too low for a moment, and may be -1. It is never too high, so who
-//      finds it above 0 can rely on somebody who stops searching later, and looks then.
+// [W2] Who claims a bit of `parked` counts its owner in `searching`; the owner finds its bit gone
+//      and knows. An owner that wakes by itself at that moment may stop searching before it was
+//      counted: `searching` is then one too low for a moment, and may be -1. It is never too high,
+//      so who finds it above 0 can rely on somebody who stops searching later, and looks then.
 #include "runtime/worker.h"
 
 #include <string.h>
@@ -188,19 +188,10 @@ static struct weir_task *pinned_take(struct weir_worker *worker)
     return task;
 }
 
-static void worker_push_chain(struct weir_worker *worker, struct weir_task *task)
+// Draws a share of a mailbox that fits into the worker's ring: one more than half of its room.
+static struct weir_chain mailbox_draw(struct weir_worker *worker, struct weir_mailbox *mailbox,
+                                      uint32_t room)
 {
-    while (task != NULL) {
-        struct weir_task *next = task->next;
-        worker_push_back(worker, task);
-        task = next;
-    }
-}
-
-// Draws a share of a mailbox that fits into the worker's ring.
-static struct weir_chain mailbox_draw(struct weir_worker *worker, struct weir_mailbox *mailbox)
-{
-    uint32_t room = weir_queue_room_owner(&worker->queue);
     struct weir_chain chain = weir_mailbox_draw(mailbox, &worker->runtime->os, room / 2 + 1);
     if (chain.count != 0 && weir_mailbox_occupied(mailbox)) {
         // While the inbox moved to the backlog, a worker that looked here before it slept saw
@@ -210,10 +201,20 @@ static struct weir_chain mailbox_draw(struct weir_worker *worker, struct weir_ma
     return chain;
 }
 
-// Moves tasks from a mailbox into the worker's ring; gives the first of them.
+static void worker_push_chain(struct weir_worker *worker, struct weir_task *task)
+{
+    while (task != NULL) {
+        struct weir_task *next = task->next;
+        worker_push_back(worker, task);
+        task = next;
+    }
+}
+
+// The first task of a share of the mailbox; the rest goes into the worker's ring.
 static struct weir_task *mailbox_take(struct weir_worker *worker, struct weir_mailbox *mailbox)
 {
-    struct weir_chain chain = mailbox_draw(worker, mailbox);
+    uint32_t room = weir_queue_room_owner(&worker->queue);
+    struct weir_chain chain = mailbox_draw(worker, mailbox, room);
     if (chain.count != 0) {
         worker_push_chain(worker, chain.first->next);
     }
@@ -424,7 +425,9 @@ static void poller_offer(struct weir_worker *worker)
 }
 
 // Between polls now and then: so that a busy worker notices time, readiness and its mailbox.
-static void worker_look_around(struct weir_worker *worker)
+// returns  NULL, or a task to be polled next: from a full ring it would only be sent back to the
+// mailbox, and that could go on for ever.
+static struct weir_task *worker_look_around(struct weir_worker *worker)
 {
     worker->polls_since_events = 0;
     worker_advance(worker);
@@ -433,7 +436,13 @@ static void worker_look_around(struct weir_worker *worker)
         poller_leave(worker);
         poller_offer(worker);
     }
-    worker_push_chain(worker, mailbox_draw(worker, &worker->mailbox).first);
+    uint32_t room = weir_queue_room_owner(&worker->queue);
+    struct weir_chain chain = mailbox_draw(worker, &worker->mailbox, room);
+    if (room == 0) {
+        return chain.first;
+    }
+    worker_push_chain(worker, chain.first);
+    return NULL;
 }
 
 // ---- Parking ----
@@ -516,10 +525,13 @@ void weir_worker_main(void *argument)
 {
     struct weir_worker *worker = argument;
     while (!weir_runtime_stopping(worker->runtime)) {
+        struct weir_task *task = NULL;
         if (worker->polls_since_events >= WEIR_POLLS_BETWEEN_EVENTS) {
-            worker_look_around(worker);
+            task = worker_look_around(worker);
         }
-        struct weir_task *task = worker_take(worker);
+        if (task == NULL) {
+            task = worker_take(worker);
+        }
         if (task == NULL) {
             task = worker_steal(worker);
         }
@@ -584,10 +596,13 @@ uint32_t weir_worker_turn(struct weir_worker *worker, uint32_t polls_max, uint64
     }
     uint32_t polls = 0;
     while (polls < polls_max) {
+        struct weir_task *task = NULL;
         if (worker->polls_since_events >= WEIR_POLLS_BETWEEN_EVENTS) { // also across short turns
-            worker_look_around(worker);
+            task = worker_look_around(worker);
         }
-        struct weir_task *task = worker_take(worker);
+        if (task == NULL) {
+            task = worker_take(worker);
+        }
         if (task == NULL) {
             break;
         }

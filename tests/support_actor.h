@@ -5,7 +5,7 @@
 #ifndef WEIR_TESTS_SUPPORT_ACTOR_H
 #define WEIR_TESTS_SUPPORT_ACTOR_H
 
-#include "support_runtime.h"
+#include "tests/support_runtime.h"
 
 #define ACTORS_MAX 64
 

@@ -2,7 +2,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "support_actor.h"
+#include "tests/support_actor.h"
 
 struct pipe {
     struct weir_runtime *runtime;
@@ -435,7 +435,8 @@ static enum weir_poll crowd_receiver_poll(struct weir_future *future, struct wei
     weir_end(me);
 }
 
-static void crowd_run(uint32_t workers, uint32_t items_max, bool giving_up)
+// returns how often somebody gave up
+static uint64_t crowd_run(uint32_t workers, uint32_t items_max, bool giving_up)
 {
     static struct crowd crowd;
     memset(&crowd, 0, sizeof crowd);
@@ -468,19 +469,21 @@ static void crowd_run(uint32_t workers, uint32_t items_max, bool giving_up)
         }
     }
     assert_int_equal(seen_count, crowd.received);
-    assert_true(!giving_up || crowd.gave_up > 0);
     weir_runtime_destroy(runtime);
+    return crowd.gave_up;
 }
 
 static void test_crowd(void **state)
 {
     (void)state;
+    uint64_t gave_up = 0;
     for (uint32_t workers = 0; workers <= 4; workers = workers == 0 ? 1 : workers * 2) {
         for (uint32_t items_max = 1; items_max <= 8; items_max *= 8) {
-            crowd_run(workers, items_max, false);
-            crowd_run(workers, items_max, true);
+            (void)crowd_run(workers, items_max, false);
+            gave_up += crowd_run(workers, items_max, true);
         }
     }
+    assert_true(gave_up > 0);
 }
 
 int main(void)

@@ -488,6 +488,51 @@ static void test_sleep_cancelled(void **state)
     stage_close(&stage);
 }
 
+// The worker's cached clock may be old; a sleep counts from the true time.
+struct busy {
+    struct stage *stage;
+    struct weir_sleep sleep;
+    struct weir_interval interval;
+    bool started, slept, ticked; // at the second poll or later
+};
+
+static enum weir_poll busy_run(void *state, struct weir_context *context)
+{
+    struct busy *busy = state;
+    if (!busy->started) {
+        busy->started = true;
+        atomic_store(&busy->stage->now_ns, START_NS + 50 * MS_NS); // a long poll
+        weir_sleep_init(&busy->sleep, 10 * MS_NS);
+        busy->slept = weir_future_poll(&busy->sleep.future, context) == WEIR_READY;
+        weir_interval_init(&busy->interval, 10 * MS_NS, WEIR_MISSED_BURST);
+        (void)weir_future_poll(&busy->interval.future, context);
+        return WEIR_PENDING;
+    }
+    busy->slept |= weir_future_poll(&busy->sleep.future, context) == WEIR_READY;
+    busy->ticked |= weir_future_poll(&busy->interval.future, context) == WEIR_READY;
+    if (busy->ticked) {
+        weir_drop(&busy->interval.future, context);
+        weir_drop(&busy->sleep.future, context);
+    }
+    return busy->ticked ? WEIR_READY : WEIR_PENDING;
+}
+
+static void test_clock_is_read_anew(void **state)
+{
+    (void)state;
+    struct stage stage;
+    stage_open(&stage);
+    struct busy busy = {.stage = &stage};
+    script_spawn(&stage, busy_run, &busy);
+    stage_at(&stage, 60 * MS_NS - 1);
+    assert_false(busy.slept);
+    assert_false(busy.ticked);
+    stage_at(&stage, 60 * MS_NS + LATE_NS);
+    assert_true(busy.slept);
+    assert_true(busy.ticked);
+    stage_close(&stage);
+}
+
 // Left asleep when the runtime goes: the body's exit block still runs.
 static void test_sleep_at_runtime_end(void **state)
 {
@@ -639,10 +684,13 @@ static void test_interval_modes(void **state)
             assert_int_equal(ticks, modes[mode].ticks[i]);
             assert_int_equal(skipped, modes[mode].skipped[i]);
         }
+        uint64_t fired = timers_fired(stage.runtime);
         weir_task_cancel(handle);
         weir_task_detach(handle);
+        stage_settle(&stage);
         stage_at(&stage, 500 * MS_NS);
         assert_int_equal(ticks, modes[mode].ticks[4]);
+        assert_int_equal(timers_fired(stage.runtime), fired);
         stage_close(&stage);
     }
 }
@@ -993,6 +1041,7 @@ int main(void)
         cmocka_unit_test(test_sleep_never_early),
         cmocka_unit_test(test_sleep_until_and_forever),
         cmocka_unit_test(test_sleep_cancelled),
+        cmocka_unit_test(test_clock_is_read_anew),
         cmocka_unit_test(test_sleep_at_runtime_end),
         cmocka_unit_test(test_select_leaves_losers_armed),
         cmocka_unit_test(test_interval_modes),

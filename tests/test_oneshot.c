@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "support_actor.h"
+#include "tests/support_actor.h"
 
 static void finish(struct weir_runtime *runtime)
 {

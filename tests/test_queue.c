@@ -331,7 +331,6 @@ static void heist_run(uint32_t start, uint32_t thieves, uint32_t count)
         pthread_create(&threads[i], NULL, thief_main, &members[i]);
     }
     uint64_t random = start + 1;
-    uint64_t shed = 0;
     for (uint32_t i = 0; i < count; i++) {
         while (!weir_queue_push_owner(heist.victim, &heist.tasks[i])) {
             struct weir_chain chain = weir_queue_shed_owner(heist.victim);
@@ -340,7 +339,6 @@ static void heist_run(uint32_t start, uint32_t thieves, uint32_t count)
                 heist_see(&heist, task);
                 task = next;
             }
-            shed += chain.count;
         }
         if (test_random(&random) % 3 == 0) {
             struct weir_task *task = weir_queue_pop_owner(heist.victim);

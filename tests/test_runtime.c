@@ -979,7 +979,7 @@ static enum weir_poll blocker_spawner_poll(struct weir_future *future,
                                            struct weir_context *context)
 {
     struct blocker_spawner *me = (struct blocker_spawner *)future;
-    // One moment for all, and all are asleep by then: a worker in a long poll cannot fire its timers.
+    // One moment for all, when all are asleep: a worker in a long poll cannot fire its timers.
     me->child.deadline_ns = weir_context_clock_ns(context) + 50000000;
     for (uint32_t i = 0; i < me->children; i++) {
         assert_int_equal(weir_spawn(context, &me->child.future, sizeof(me->child), 0, NULL), 0);

@@ -728,7 +728,7 @@ static void test_scope_parent_cancelled(void **state)
     uint64_t random = test_seed();
     for (size_t i = 0; i < WORKER_COUNTS; i++) {
         struct weir_runtime *runtime = test_runtime_create(worker_counts[i], NULL);
-        for (uint32_t round = 0; round < test_times(400); round++) {
+        for (uint32_t round = 0; round < test_times(150); round++) {
             _Atomic uint64_t ended = 0, started = 0;
             struct parent parent = {.future = {.poll = parent_poll}, .children = 8,
                                     .depth = round % 3, .child_yields = 50,

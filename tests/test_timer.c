@@ -328,6 +328,28 @@ static void test_wheel_equal_deadlines_keep_order(void **state)
     }
 }
 
+// A few in one slot of a higher level: the earliest is known exactly; of many, only the slot.
+static void test_wheel_next_of_a_slot(void **state)
+{
+    (void)state;
+    for (int count = 1; count <= 20; count++) {
+        struct weir_wheel wheel;
+        struct weir_timer timers[20] = {{0}};
+        weir_wheel_init(&wheel, 0);
+        for (int i = 0; i < count; i++) {
+            timers[i].deadline_ns = (64 * 5 + 50 - (uint64_t)i) * TICK_NS;
+            weir_wheel_insert(&wheel, &timers[i]);
+        }
+        uint64_t next_ns = weir_wheel_next_ns(&wheel);
+        if (count <= 8) {
+            assert_true(next_ns == timers[count - 1].deadline_ns);
+        } else {
+            assert_true(next_ns >= 64 * 5 * TICK_NS);
+            assert_true(next_ns <= timers[count - 1].deadline_ns);
+        }
+    }
+}
+
 // Taken out while in a slot, while being filed again, and while due.
 static void test_wheel_remove_everywhere(void **state)
 {
@@ -427,6 +449,16 @@ static void test_timer_life(void **state)
     assert_int_equal(weir_timers_advance(timers, bench.worker, UINT64_MAX / 2), 1);
     weir_timer_stop(&timer); // fired
     assert_false(weir_timer_fired(&timer));
+    bench_close(&bench);
+
+    bench_open(&bench, 1000);
+    timers = &bench.worker->timers;
+    struct weir_timer other = {0}; // an earlier one after a later one
+    weir_timer_start(&bench.context, &timer, 90 * TICK_NS);
+    weir_timer_start(&bench.context, &other, 50 * TICK_NS);
+    assert_int_equal(weir_timers_advance(timers, bench.worker, 50 * TICK_NS), 1);
+    assert_true(weir_timer_fired(&other) && !weir_timer_fired(&timer));
+    assert_int_equal(weir_timers_advance(timers, bench.worker, 90 * TICK_NS), 1);
     bench_close(&bench);
 }
 
@@ -549,6 +581,7 @@ int main(void)
         cmocka_unit_test(test_wheel_lone_timer_wakes_once),
         cmocka_unit_test(test_wheel_follow_next),
         cmocka_unit_test(test_wheel_equal_deadlines_keep_order),
+        cmocka_unit_test(test_wheel_next_of_a_slot),
         cmocka_unit_test(test_wheel_remove_everywhere),
         cmocka_unit_test(test_timer_life),
         cmocka_unit_test(test_timer_advance_is_bounded),

@@ -33,6 +33,9 @@ static bool append_drop_oldest(struct weir_writer *writer)
     weir_counter_add(&counters->dropped_messages[WEIR_DROPPED_ABANDONED], drop.void_messages);
     weir_counter_add(&counters->dropped_bytes[WEIR_DROPPED_OLDEST], drop.bytes);
     weir_append_note_loss(writer, live, drop.bytes);
+    if (atomic_load_explicit(writer->waiters, memory_order_seq_cst) != 0) { // [R4]
+        weir_writer_wake(writer); // somebody may wait for just that, and without a connection
+    }                             // the writer would not look for long
     return true;
 }
 
@@ -125,6 +128,7 @@ void weir_append_gap(struct weir_writer *writer)
     uint64_t bytes = atomic_exchange_explicit(&gap->bytes, 0, memory_order_relaxed);
     uint64_t first_ns = atomic_exchange_explicit(&gap->first_ns, 0, memory_order_relaxed);
     uint64_t last_ns = atomic_load_explicit(&gap->last_ns, memory_order_relaxed);
+    first_ns = first_ns == 0 ? last_ns : first_ns; // the last record took it with it
     char first[WEIR_TIMESTAMP_BYTES + 1], last[WEIR_TIMESTAMP_BYTES + 1];
     gap_timestamp(first_ns, first);
     gap_timestamp(last_ns, last);

@@ -20,8 +20,8 @@
 #define PROGRESS_NS (200 * WEIR_NS_PER_MS)
 // While the reading thread is to be got out of a blocking call.
 #define POKE_NS (20 * WEIR_NS_PER_MS)
-// After so many pokes it is not in a system call.
-#define POKES_MAX 10
+// After so many pokes it is neither in a system call nor completing its last line.
+#define POKES_MAX 25
 // What is held at the deadline gets so much longer, or an input without end would leave no time.
 #define GRACE_MS 1000
 // How long a wait for delivery may be deaf to a deadline that a signal sets.

@@ -111,7 +111,7 @@ static int pool_start(struct weir_demo *demo)
     struct weir_runtime_options workers = {.workers = 1};
     struct weir_pool_options options;
     weir_pool_options_init(&options);
-    if (demo->tcp) {
+    if (demo->collector.tcp) {
         snprintf(endpoint, sizeof(endpoint), "tcp://127.0.0.1:%u", demo->collector.port);
     } else {
         snprintf(endpoint, sizeof(endpoint), "unix:%s", demo->collector.path);
@@ -196,7 +196,7 @@ static int demo_run(struct weir_demo *demo)
     if (status == 0) {
         status = memory_map(demo);
     }
-    if (status == 0 && demo->tcp) {
+    if (status == 0 && demo->collector.tcp) {
         status = port_reserve(&demo->collector);
     }
     if (status != 0) {
@@ -269,10 +269,11 @@ static int option_take(struct weir_demo *demo, struct weir_arguments *arguments)
         return weir_arguments_number(arguments, 0, 999999999999999999, &demo->seed);
     }
     if (strcmp(name, "tcp") == 0) {
-        demo->tcp = true;
+        demo->collector.tcp = true;
         return weir_arguments_flag(arguments) ? 0 : WEIR_EXIT_USAGE;
     }
-    return weir_command_refuse(command, "unknown option --%s", name);
+    return weir_command_refuse(command, "unknown option %s",
+                               arguments->values[arguments->next - 1]);
 }
 
 // returns 0, or an exit status plus one, so that --help can end the command too.
@@ -316,7 +317,9 @@ int weir_command_demo(int count, char **values)
     int code = weir_demo_lines_init(&demo.lines, demo.file, demo.seed, demo.lines_count);
     if (code != 0) {
         weir_demo_lines_deinit(&demo.lines);
-        return fail(demo.file, code);
+        weir_command_say(command, "%s: %s", demo.file,
+                         code == -ENODATA ? "has no line" : strerror(-code));
+        return WEIR_EXIT_SYSTEM;
     }
     demo.host.lines = &demo.lines;
     demo.host.seconds = demo.seconds;

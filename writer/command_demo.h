@@ -116,7 +116,6 @@ enum weir_demo_end { WEIR_DEMO_GOES_ON, WEIR_DEMO_INTERRUPTED, WEIR_DEMO_FAILED 
 struct weir_demo {
     const char *file;
     uint64_t lines_count, kills, seconds, seed;
-    bool tcp;
     bool terminal, color;
     uint64_t begun_ns, progress_ns;
     char directory[WEIR_DEMO_PATH_BYTES_MAX];
@@ -126,7 +125,8 @@ struct weir_demo {
     struct weir_demo_host host;
     struct weir_runtime *runtime;
     struct weir_metrics seen; // when last looked at
-    bool behind;              // held more than usual, since a fault
+    uint64_t resent_said;     // of seen.resent_messages
+    uint64_t gathered;        // lines accepted when the collector was back, until all are confirmed
     enum weir_demo_end end;
 };
 

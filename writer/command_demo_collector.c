@@ -22,7 +22,7 @@
 
 // Slower than it could be, so that there is something on its way when it is killed.
 #define RECEIVE_BYTES ((size_t)16 << 10)
-#define RECEIVE_PAUSE_NS (1 * WEIR_NS_PER_MS)
+#define RECEIVE_PAUSE_NS (2 * WEIR_NS_PER_MS)
 #define FINISH_MS 2000
 #define PENDING_MAX 8
 #define START 'S' // the other commands are signal numbers
@@ -73,6 +73,9 @@ static ssize_t receive(const struct weir_demo_collector *collector, int fd, int 
         recv(fd, collector->record + end, room < RECEIVE_BYTES ? room : RECEIVE_BYTES, flags);
     if (count > 0) {
         atomic_store_explicit(&shared->recorded, end + (size_t)count, memory_order_relaxed);
+    }
+    if (count < 0 && errno == EFAULT) { // the file system has no block left
+        atomic_store_explicit(&shared->full, 1, memory_order_relaxed);
     }
     return count < 0 ? -errno : count;
 }

@@ -9,9 +9,14 @@
 
 #define WATCH_MS 20
 #define PROGRESS_NS (200 * WEIR_NS_PER_MS)
-#define CONNECT_WAIT_MS 3000
+#define CONNECT_WAIT_MS 5000
 // How long the collector hangs before every other kill: then something is on its way for certain.
 #define HANG_MS 150
+// How soon after a connection a collector dies that dies young.
+#define CATCH_MS 15
+// Out of service for so long at most: people wait for it.
+#define FAULT_MS_MAX 900
+#define STOP_MS_MAX 1000
 
 // ---- The screen ----
 
@@ -72,18 +77,22 @@ static void demo_watch(struct weir_demo *demo)
         demo_note(demo, GREEN, "weir", "is connected, holds %s lines",
                   weir_number_text(text, now.held_messages));
     }
-    if (now.resent_messages > seen->resent_messages) {
+    // Said when the number has stood still for a look.
+    if (now.resent_messages > demo->resent_said && now.resent_messages == seen->resent_messages) {
         demo_note(demo, GREEN, "weir", "sent again %s lines that were not confirmed",
-                  weir_number_text(text, now.resent_messages - seen->resent_messages));
+                  weir_number_text(text, now.resent_messages - demo->resent_said));
+        demo->resent_said = now.resent_messages;
     }
-    // A third of a second's lines are always on their way.
-    uint64_t usual = demo->lines_count / demo->seconds / 3 + 100;
-    if (now.held_messages > 2 * usual) {
-        demo->behind = true;
-    } else if (demo->behind && now.held_messages <= usual && now.writers_connected > 0) {
-        demo->behind = false;
-        demo_note(demo, GREEN, "weir", "has caught up: %s lines confirmed",
+    if (now.disconnects > seen->disconnects) {
+        demo->gathered = 0;
+    }
+    if (now.connects > seen->connects) {
+        demo->gathered = now.accepted_messages;
+    }
+    if (demo->gathered != 0 && now.confirmed_messages >= demo->gathered) {
+        demo_note(demo, GREEN, "weir", "has delivered all that had gathered: %s lines confirmed",
                   weir_number_text(text, now.confirmed_messages));
+        demo->gathered = 0;
     }
     progress_show(demo, &now);
     demo->seen = now;
@@ -145,11 +154,18 @@ static void connection_await(struct weir_demo *demo)
             return;
         }
     }
+    if (demo->seen.writers_connected == 0) {
+        demo_note(demo, RED, "weir", "does not connect");
+        demo->end = WEIR_DEMO_FAILED;
+    }
 }
 
 // Dead for a while, then there is a new one.
 static void fault_kill(struct weir_demo *demo, bool hang_first, uint64_t dead_ms)
 {
+    if (demo->end != WEIR_DEMO_GOES_ON) {
+        return;
+    }
     if (demo->collector.tcp) {
         collector_hurt(demo, SIGTERM, "ended in peace (SIGTERM)");
     } else {
@@ -169,7 +185,17 @@ static void fault_stop(struct weir_demo *demo, uint64_t stopped_ms)
     collector_hurt(demo, SIGSTOP, "STOPPED: it takes nothing, and says nothing");
     if (weir_demo_nap(demo, stopped_ms)) {
         collector_hurt(demo, SIGCONT, "goes on");
+        demo->gathered = demo->seen.accepted_messages;
     }
+}
+
+// Dead, and its successor dies while it reads what has gathered.
+static void fault_kill_twice(struct weir_demo *demo, uint64_t dead_ms)
+{
+    fault_kill(demo, false, dead_ms);
+    connection_await(demo);
+    (void)weir_demo_nap(demo, CATCH_MS);
+    fault_kill(demo, false, dead_ms);
 }
 
 void weir_demo_faults_run(struct weir_demo *demo)
@@ -184,11 +210,15 @@ void weir_demo_faults_run(struct weir_demo *demo)
         if (demo->end != WEIR_DEMO_GOES_ON) {
             break;
         }
+        fault_ms = fault_ms < FAULT_MS_MAX ? fault_ms : FAULT_MS_MAX;
         if (i == demo->kills / 2) {
-            fault_ms = slot_ms * 45 / 100;
-            fault_stop(demo, fault_ms < 1000 ? fault_ms : 1000);
+            fault_ms *= 2;
+            fault_stop(demo, fault_ms < STOP_MS_MAX ? fault_ms : STOP_MS_MAX);
+        } else if (i > 0 && i % 3 == 0 && i < demo->kills) {
+            fault_kill_twice(demo, fault_ms);
+            i++;
         } else {
-            fault_kill(demo, i % 2 == 1, fault_ms < 900 ? fault_ms : 900);
+            fault_kill(demo, i % 3 == 1, fault_ms);
         }
         uint64_t spent_ms = before_ms + fault_ms;
         (void)weir_demo_nap(demo, slot_ms > spent_ms ? slot_ms - spent_ms : 0);
@@ -204,10 +234,10 @@ void weir_demo_announce(struct weir_demo *demo)
         "A host logs %s lines in %llu s from %d threads to a collector on a %s. The collector is\n"
         "%s %llu times and stopped once; then every line is looked for. (seed %llu)\n",
         weir_number_text(text, demo->lines_count), (unsigned long long)demo->seconds,
-        WEIR_DEMO_THREADS, demo->tcp ? "TCP port" : "Unix socket",
-        demo->tcp ? "ended and restarted" : "killed", (unsigned long long)demo->kills,
+        WEIR_DEMO_THREADS, demo->collector.tcp ? "TCP port" : "Unix socket",
+        demo->collector.tcp ? "ended and restarted" : "killed", (unsigned long long)demo->kills,
         (unsigned long long)demo->seed);
-    if (demo->tcp) {
+    if (demo->collector.tcp) {
         puts("On TCP weir can prove that the collector's kernel has a line, not that the process "
              "read it;\n"
              "so here the collector gets SIGTERM and reads to the end, where on a Unix socket it "

@@ -103,7 +103,8 @@ static int option_take(struct weir_collect *recv, struct weir_arguments *argumen
     if (strcmp(name, "quiet") == 0) {
         return flag_take(arguments, &recv->quiet);
     }
-    return weir_command_refuse(command, "unknown option --%s", name);
+    return weir_command_refuse(command, "unknown option %s",
+                               arguments->values[arguments->next - 1]);
 }
 
 // returns 0, or an exit status plus one, so that --help can end the command too.

@@ -15,6 +15,10 @@
 
 static const char command[] = "send";
 
+// A writer that is in the middle of a line goes on within this.
+#define COMPLETE_NS (250 * WEIR_NS_PER_MS)
+#define COMPLETE_STEP_MS 50
+
 enum send_stats { SEND_STATS_NONE, SEND_STATS_TABLE, SEND_STATS_PROMETHEUS };
 
 struct send {
@@ -36,7 +40,7 @@ struct send {
 
 static void option_print(const char *name, const char *syntax, const char *help)
 {
-    printf("  --%s %s\n", name, syntax);
+    printf("  --%s%s%s\n", name, syntax[0] == '\0' ? "" : " ", syntax);
     size_t column = 0;
     while (*help != '\0') {
         size_t word = strcspn(help, " ");
@@ -109,6 +113,34 @@ static int help_print(void)
     return weir_command_finish_output(command, WEIR_EXIT_GOOD);
 }
 
+static bool pool_option_known(const char *name)
+{
+    bool known = false;
+    for (size_t i = 0; !known && weir_option_at(i) != NULL; i++) {
+        known = strcmp(weir_option_at(i)->name, name) == 0;
+    }
+    return known;
+}
+
+// The library's sentences begin with an option's name, as a host would write it.
+static int why_refuse(const char *why)
+{
+    char name[64];
+    size_t length = strcspn(why, " :");
+    if (length < sizeof(name)) {
+        memcpy(name, why, length);
+        name[length] = '\0';
+    }
+    if (length >= sizeof(name) || !pool_option_known(name)) {
+        return weir_command_refuse(command, "%s", why);
+    }
+    for (size_t i = 0; i < length; i++) {
+        name[i] = name[i] == '_' ? '-' : name[i];
+    }
+    return weir_command_refuse(command, "--%s%s", strcmp(name, "endpoint") == 0 ? "to" : name,
+                               why + length);
+}
+
 // An option of the pool, in the command's spelling. returns 0 or WEIR_EXIT_USAGE, said.
 static int pool_option_set(struct send *send, struct weir_arguments *arguments)
 {
@@ -117,12 +149,9 @@ static int pool_option_set(struct send *send, struct weir_arguments *arguments)
     for (size_t i = 0; i < sizeof(name); i++) {
         name[i] = arguments->name[i] == '-' ? '_' : arguments->name[i];
     }
-    bool known = strcmp(name, "to") == 0;
-    for (size_t i = 0; !known && weir_option_at(i) != NULL; i++) {
-        known = strcmp(weir_option_at(i)->name, name) == 0;
-    }
-    if (!known) {
-        return weir_command_refuse(command, "unknown option --%s", arguments->name);
+    if (strcmp(name, "to") != 0 && !pool_option_known(name)) {
+        return weir_command_refuse(command, "unknown option %s",
+                                   arguments->values[arguments->next - 1]);
     }
     const char *value = weir_arguments_value(arguments);
     if (value == NULL) {
@@ -130,7 +159,7 @@ static int pool_option_set(struct send *send, struct weir_arguments *arguments)
     }
     int code = weir_pool_options_set(&send->options, strcmp(name, "to") == 0 ? "endpoint" : name,
                                      value, why, sizeof(why));
-    return code == 0 ? 0 : weir_command_refuse(command, "--%s: %s", arguments->name, why);
+    return code == 0 ? 0 : why_refuse(why);
 }
 
 static int stats_set(struct send *send, const struct weir_arguments *arguments)
@@ -227,12 +256,14 @@ static void lines_send(struct send *send, const char *name)
 }
 
 // Reading was stopped in the middle of a line, and what was read cannot be given back: takes the
-// rest of that line, and not a byte more, as far as it is there.
+// rest of that line, and not a byte more, if it comes soon.
 static void line_complete(struct send *send, int fd, const char *name)
 {
-    while (weir_lines_partial(&send->lines)) {
+    uint64_t until = weir_command_now_ns() + COMPLETE_NS;
+    while (weir_lines_partial(&send->lines) && weir_command_now_ns() < until) {
         struct pollfd input = {.fd = fd, .events = POLLIN};
-        if (poll(&input, 1, 0) != 1 || weir_lines_fill(&send->lines, fd, 1) <= 0) {
+        int code = poll(&input, 1, COMPLETE_STEP_MS); // the control thread may interrupt it
+        if (code == 1 && weir_lines_fill(&send->lines, fd, 1) <= 0) {
             break;
         }
         lines_send(send, name);
@@ -336,7 +367,7 @@ static int send_finish(void *context, int close_code)
     }
     if (missing == 0 && close_code == WEIR_EUNPROVEN) {
         weir_command_say(command,
-                         "everything is confirmed, but the other end did not close in time");
+                         "everything is confirmed, but the other end's closing did not prove it");
     }
     if (send->stats == SEND_STATS_TABLE) {
         fprintf(stderr, "weir send: the books\n");
@@ -354,7 +385,7 @@ static int send_run(struct send *send, struct weir_runtime *runtime)
     struct weir_pool *pool = NULL;
     int code = weir_pool_open(&pool, runtime, &send->options, why, sizeof(why));
     if (code == WEIR_EOPTION) {
-        return weir_command_refuse(command, "%s", why);
+        return why_refuse(why);
     }
     if (code != 0) {
         weir_command_say(command, "%s", weir_command_error_text(code));

@@ -120,10 +120,9 @@ static void link_send_failed(struct weir_writer *me, int error)
             weir_stream_ready_again(&me->writable);
         }
     } else if (error == -ENOBUFS || error == -ENOMEM) {
-        // The kernel is short of memory, and no event tells when it is not: the tick tries again.
+        // The kernel is short of memory, and no event tells when it is not: an alarm does.
         weir_counter_add(&me->counters.faults[WEIR_FAULT_RESOURCE], 1);
-        me->starved = true;
-        me->alarms[WEIR_ALARM_TICK] = me->now_ns + STARVED_PAUSE_NS;
+        me->alarms[WEIR_ALARM_STARVED] = me->now_ns + STARVED_PAUSE_NS;
     } else if (error != -EINTR) {
         link_error(me, error, WEIR_FAULT_WRITE);
     }
@@ -147,11 +146,24 @@ static void link_sent(struct weir_writer *me, uint64_t bytes)
     weir_ledger_sent(&me->ledger, bytes, outstanding);
 }
 
+// Whether there is no use in another send now.
+static bool link_send_over(const struct weir_writer *me)
+{
+    return me->blocked || me->broken != 0 || me->alarms[WEIR_ALARM_STARVED] != WEIR_NEVER;
+}
+
+// What poll() says of the connection; nothing when it fails, which says nothing about the peer.
+static uint32_t link_state(const struct weir_writer *me)
+{
+    int state = me->os->socket_state(me->os->self, me->stream.fd);
+    return state < 0 ? 0 : (uint32_t)state;
+}
+
 static void link_send_stream(struct weir_writer *me)
 {
     bool tcp = link_endpoint(me)->transport == WEIR_TRANSPORT_TCP;
     // On TCP the first write after the peer's close succeeds and is lost: look before.
-    if (tcp && (me->os->socket_state(me->os->self, me->stream.fd) & WEIR_PEER_CLOSED) != 0) {
+    if (tcp && (link_state(me) & WEIR_PEER_CLOSED) != 0) {
         weir_link_break(me, WEIR_FAULT_PEER_CLOSED);
         return;
     }
@@ -165,7 +177,7 @@ static void link_send_stream(struct weir_writer *me)
         } else {
             link_send_failed(me, sent == 0 ? -EAGAIN : (int)sent);
         }
-        if (me->blocked || me->starved || me->broken != 0) {
+        if (link_send_over(me)) {
             return;
         }
     }
@@ -184,7 +196,7 @@ static void link_send_datagrams(struct weir_writer *me)
         } else {
             link_send_failed(me, (int)sent);
         }
-        if (me->blocked || me->starved || me->broken != 0) {
+        if (link_send_over(me)) {
             return;
         }
     }
@@ -228,6 +240,8 @@ void weir_link_receive(struct weir_writer *me, struct weir_context *context)
             return;
         }
     }
+    // There may be more, and no event will tell: look again after the others had their turn.
+    weir_context_wake(context, weir_context_waker(context));
 }
 
 // ---- Confirming ----
@@ -242,7 +256,11 @@ uint64_t weir_link_sample(struct weir_writer *me)
     }
     bool alive = true;
     if (me->ledger.kind == WEIR_LEDGER_UNIX) { // the look comes after the count: see ledger.h
-        alive = (os->socket_state(os->self, me->stream.fd) & (WEIR_HANGUP | WEIR_FAULT)) == 0;
+        int state = os->socket_state(os->self, me->stream.fd);
+        if (state < 0) { // no look, no conclusion; but the peer may well live
+            return me->ledger.confirmed;
+        }
+        alive = (state & (WEIR_HANGUP | WEIR_FAULT)) == 0;
     }
     return weir_ledger_sample(&me->ledger, (uint64_t)outstanding, alive);
 }

@@ -75,6 +75,21 @@ static bool writers_ended(struct weir_pool *pool, uint32_t count)
     return true;
 }
 
+// Sleeps, or drives the runtime when it has no workers, while the word has this value.
+static void pool_wait_while(struct weir_pool *pool, const _Atomic uint32_t *word, uint32_t value,
+                            uint64_t deadline_ns)
+{
+    if (weir_runtime_threads(pool->runtime) != 0) {
+        (void)pool->os->futex_wait(pool->os->self, word, value, deadline_ns);
+        return;
+    }
+    uint64_t now_ns = pool_now_ns(pool);
+    uint64_t wait_ns = deadline_ns == WEIR_NEVER ? WEIR_NEVER
+                       : deadline_ns > now_ns    ? deadline_ns - now_ns
+                                                 : 0;
+    (void)weir_turn(pool->runtime, TURN_POLLS, wait_ns);
+}
+
 // Ends the first `count` writers and waits for it. They end at the deadline at the latest.
 static void writers_close(struct weir_pool *pool, uint32_t count, uint64_t deadline_ns)
 {
@@ -82,15 +97,15 @@ static void writers_close(struct weir_pool *pool, uint32_t count, uint64_t deadl
         (void)weir_row_shut(pool->writers[i].row, pool_now_ns(pool));
         weir_writer_close(&pool->writers[i], deadline_ns);
     }
-    atomic_fetch_add_explicit(&pool->waiters, 1, memory_order_seq_cst); // [R4]
-    for (;;) {
-        uint32_t seen = atomic_load_explicit(&pool->progress, memory_order_seq_cst); // [R4]
-        if (writers_ended(pool, count)) {
-            break;
+    for (uint32_t i = 0; i < count; i++) {
+        _Atomic uint32_t *ended = &pool->writers[i].ended;
+        while (atomic_load_explicit(ended, memory_order_acquire) == 0) { // [R2]
+            pool_wait_while(pool, ended, 0, WEIR_NEVER);
         }
-        weir_pool_wait(pool, seen, WEIR_NEVER);
     }
-    atomic_fetch_sub_explicit(&pool->waiters, 1, memory_order_relaxed);
+    // A writer that has ended no longer touches the pool, so this tells those who flush.
+    atomic_fetch_add_explicit(&pool->progress, 1, memory_order_seq_cst); // [R4]
+    pool->os->futex_wake(pool->os->self, &pool->progress, UINT32_MAX);
 }
 
 static int pool_start(struct weir_pool *pool)
@@ -153,15 +168,7 @@ int weir_pool_open(struct weir_pool **out, struct weir_runtime *runtime,
 
 void weir_pool_wait(struct weir_pool *pool, uint32_t seen, uint64_t deadline_ns)
 {
-    if (weir_runtime_threads(pool->runtime) != 0) {
-        (void)pool->os->futex_wait(pool->os->self, &pool->progress, seen, deadline_ns);
-        return;
-    }
-    uint64_t now_ns = pool_now_ns(pool);
-    uint64_t wait_ns = deadline_ns == WEIR_NEVER ? WEIR_NEVER
-                       : deadline_ns > now_ns    ? deadline_ns - now_ns
-                                                 : 0;
-    (void)weir_turn(pool->runtime, TURN_POLLS, wait_ns);
+    pool_wait_while(pool, &pool->progress, seen, deadline_ns);
 }
 
 static bool flush_done(struct weir_pool *pool, const uint64_t *targets)

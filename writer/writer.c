@@ -1,7 +1,8 @@
 // The writer's task: raises events, performs actions, keeps the rhythm. Decisions are machine.c's.
 //
 // [R1] `closing` releases the deadline stored before it.
-// [R2] `ended` releases the verdict.
+// [R2] `ended` releases the verdict, and with it the writer: the task's store is its last touch, since
+//      whoever sees it may free the pool. Who waits for it sleeps on `ended` itself.
 // [R3] Deep idle loses no message. The task stores `asleep` and then makes a read-modify-write of the
 //      row's tail (weir_row_settle); a logging thread swaps the tail and then loads `asleep`. Both
 //      are read-modify-writes of one word, so one of them is first: if the message, the task sees
@@ -132,30 +133,38 @@ static bool look_resolving(struct weir_writer *me, struct weir_context *context,
     return false;
 }
 
+// Each address has the whole time limit: a dead one must not cost the next its turn.
+static void writer_dial(struct weir_writer *me)
+{
+    me->alarms[WEIR_ALARM_DIAL] = me->now_ns + me->plan->connect_timeout_ms * MS;
+    weir_link_dial(me);
+}
+
 static bool look_dialing(struct weir_writer *me, struct weir_context *context,
                          enum weir_event *event)
 {
-    while (weir_future_poll(&me->connect.future, context) == WEIR_READY) {
-        int32_t error = me->connect.future.result;
-        if (error == 0) {
-            *event = WEIR_EVENT_CONNECTED;
-            return true;
+    for (;;) {
+        if (weir_future_poll(&me->connect.future, context) == WEIR_READY) {
+            int32_t error = me->connect.future.result;
+            if (error == 0) {
+                *event = WEIR_EVENT_CONNECTED;
+                return true;
+            }
+            writer_fault(me, weir_link_is_resource_error(error) ? WEIR_FAULT_RESOURCE
+                                                                : WEIR_FAULT_CONNECT);
+        } else if (alarm_rang(me, WEIR_ALARM_DIAL)) {
+            weir_drop(&me->connect.future, context);
+            writer_fault(me, WEIR_FAULT_CONNECT_TIMEOUT);
+        } else {
+            return false;
         }
-        writer_fault(me, weir_link_is_resource_error(error) ? WEIR_FAULT_RESOURCE
-                                                            : WEIR_FAULT_CONNECT);
         if (me->address + 1 >= me->addresses_count) {
             *event = WEIR_EVENT_FAILED;
             return true;
         }
         me->address++;
-        weir_link_dial(me);
+        writer_dial(me);
     }
-    if (alarm_rang(me, WEIR_ALARM_DIAL)) {
-        writer_fault(me, WEIR_FAULT_CONNECT_TIMEOUT);
-        *event = WEIR_EVENT_FAILED;
-        return true;
-    }
-    return false;
 }
 
 // Looks at a connection that should be fine: input, time, confirmations.
@@ -170,10 +179,10 @@ static bool look_broken(struct weir_writer *me, struct weir_context *context)
 
 static bool writer_writable(struct weir_writer *me, struct weir_context *context)
 {
-    if (me->starved) {
-        me->starved = !alarm_rang(me, WEIR_ALARM_TICK);
-        return !me->starved;
+    if (!alarm_rang(me, WEIR_ALARM_STARVED) && me->alarms[WEIR_ALARM_STARVED] != WEIR_NEVER) {
+        return false;
     }
+    me->alarms[WEIR_ALARM_STARVED] = WEIR_NEVER;
     if (!me->blocked) {
         return true;
     }
@@ -283,7 +292,6 @@ static void act_begin(struct weir_writer *me)
     me->alarms[WEIR_ALARM_DIAL] = WEIR_NEVER;
     me->alarms[WEIR_ALARM_STALL] = WEIR_NEVER;
     me->blocked = false;
-    me->starved = false;
     me->peer_ended = false;
     me->broken = 0;
     me->active_ns = me->now_ns;
@@ -303,6 +311,7 @@ static void writer_hang_up(struct weir_writer *me, struct weir_context *context)
     weir_stream_close(&me->stream);
     atomic_store_explicit(&me->counters.connected, 0, memory_order_relaxed);
     me->alarms[WEIR_ALARM_STALL] = WEIR_NEVER;
+    me->alarms[WEIR_ALARM_STARVED] = WEIR_NEVER;
     me->alarms[WEIR_ALARM_TICK] = WEIR_NEVER;
 }
 
@@ -354,8 +363,7 @@ static void writer_act(struct weir_writer *me, struct weir_context *context,
         weir_link_resolve(me);
         break;
     case WEIR_ACTION_DIAL:
-        me->alarms[WEIR_ALARM_DIAL] = me->now_ns + me->plan->connect_timeout_ms * MS;
-        weir_link_dial(me);
+        writer_dial(me);
         break;
     case WEIR_ACTION_BEGIN:
         act_begin(me);
@@ -375,6 +383,7 @@ static void writer_act(struct weir_writer *me, struct weir_context *context,
         act_break(me, context);
         break;
     case WEIR_ACTION_SHUT:
+        me->tick_ns = TICK_NS_MIN;
         weir_link_shut(me);
         break;
     case WEIR_ACTION_END:
@@ -422,6 +431,15 @@ static bool rhythm_fall_asleep(struct weir_writer *me)
     return false;
 }
 
+// The end of a tick that begins now. Ticks grow while they find nothing.
+static uint64_t rhythm_tick(struct weir_writer *me)
+{
+    uint64_t end_ns = me->now_ns + me->tick_ns;
+    bool hurry = atomic_load_explicit(me->waiters, memory_order_relaxed) != 0;
+    me->tick_ns = hurry || me->tick_ns * 2 > TICK_NS_MAX ? me->tick_ns : me->tick_ns * 2;
+    return end_ns;
+}
+
 // Sets the next tick of a connected writer that has nothing else to do now.
 //   returns  false: there is something to do at once.
 static bool rhythm_connected(struct weir_writer *me)
@@ -432,14 +450,14 @@ static bool rhythm_connected(struct weir_writer *me)
         return false;
     }
     bool waiting = weir_transit_unconfirmed(&me->transit) || weir_transit_unsent(&me->transit);
-    if (!waiting && due_ns == WEIR_NEVER && me->now_ns - me->active_ns >= IDLE_AFTER_NS) {
+    bool idle = !waiting && due_ns == WEIR_NEVER && me->now_ns - me->active_ns >= IDLE_AFTER_NS;
+    if (idle && rhythm_fall_asleep(me)) {
         me->alarms[WEIR_ALARM_TICK] = WEIR_NEVER;
-        return rhythm_fall_asleep(me);
+        return true;
     }
-    uint64_t tick_ns = me->now_ns + me->tick_ns;
+    // Also when a message has just come, or a thread takes long between reserve and commit.
+    uint64_t tick_ns = rhythm_tick(me);
     me->alarms[WEIR_ALARM_TICK] = tick_ns < due_ns ? tick_ns : due_ns;
-    bool hurry = atomic_load_explicit(me->waiters, memory_order_relaxed) != 0;
-    me->tick_ns = hurry || me->tick_ns * 2 > TICK_NS_MAX ? me->tick_ns : me->tick_ns * 2;
     return true;
 }
 
@@ -456,7 +474,7 @@ static bool writer_rest(struct weir_writer *me, struct weir_context *context)
             return false;
         }
     } else if (me->machine == WEIR_STATE_DRAINING) {
-        me->alarms[WEIR_ALARM_TICK] = me->now_ns + TICK_NS_MIN;
+        me->alarms[WEIR_ALARM_TICK] = rhythm_tick(me);
     } else {
         // Without a connection there is nothing that a logging thread's call could hasten.
         atomic_store_explicit(&me->pressed, 1, memory_order_relaxed);
@@ -478,8 +496,11 @@ static void writer_over(struct weir_writer *me, struct weir_context *context)
     weir_drop(&me->alarm.future, context);
     me->machine = WEIR_STATE_CLOSED;
     atomic_store_explicit(&me->state, WEIR_STATE_CLOSED, memory_order_relaxed);
-    atomic_store_explicit(&me->ended, 1, memory_order_release); // [R2]
     writer_tell(me);
+    const struct weir_os *os = me->os;
+    _Atomic uint32_t *ended = &me->ended;
+    atomic_store_explicit(ended, 1, memory_order_release); // [R2]
+    os->futex_wake(os->self, ended, UINT32_MAX); // of the address alone: it may be gone by now
 }
 
 // The runtime ends before the pool was closed: let go of everything it lent us. What is held stays.
@@ -522,9 +543,9 @@ static enum weir_poll writer_poll(struct weir_future *future, struct weir_contex
             return WEIR_PENDING;
         }
     }
-    writer_over(me, context);
     future->result = me->verdict;
     future->resume = WEIR_RESUME_DONE;
+    writer_over(me, context);
     return WEIR_READY;
 }
 

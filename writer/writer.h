@@ -32,6 +32,7 @@ enum weir_alarm {
     WEIR_ALARM_RETRY, // the backoff is over
     WEIR_ALARM_DIAL,  // the attempt takes too long
     WEIR_ALARM_STALL, // the peer takes nothing
+    WEIR_ALARM_STARVED, // the kernel had no memory for a send: try again
     WEIR_ALARMS_COUNT
 };
 
@@ -53,14 +54,13 @@ struct weir_writer {
     _Atomic uint64_t settled; // every segment before this sequence number is confirmed or dropped
     _Atomic uint32_t state;   // enum weir_state, for show
     struct weir_gap gap;
-    _Atomic uint32_t ended;   // 1: the task is over and `verdict` valid
+    _Atomic uint32_t ended;   // 1: the task is over, `verdict` valid and all this the pool's alone
     int32_t verdict;       // what weir_pool_close returns for this writer
 
     // The task's own.
     _Alignas(128) enum weir_state machine;
     bool row_over;   // the row is shut and everything was taken
     bool blocked;    // the socket took no more; wait for writability
-    bool starved;    // the kernel had no memory; wait for the tick
     bool peer_ended; // the peer's end of stream was read
     bool proven;     // the end-of-stream proof succeeded
     int broken;      // 0, or the enum weir_fault that ended the connection, plus one
@@ -92,7 +92,7 @@ struct weir_writer_task {
 };
 void weir_writer_task_init(struct weir_writer_task *task, struct weir_writer *writer);
 
-// memory   plan, row, ring, progress and waiters outlive the writer.
+// memory   plan, row, ring, progress and waiters outlive the writer, which is in use until `ended`.
 void weir_writer_init(struct weir_writer *writer, struct weir_runtime *runtime,
                       const struct weir_pool_plan *plan, struct weir_row *row,
                       struct weir_transit_segment *ring, _Atomic uint32_t *progress,
