@@ -2,8 +2,8 @@
 #ifndef WEIR_RUNTIME_ASSERT_H
 #define WEIR_RUNTIME_ASSERT_H
 
-// Prints one line naming the broken condition to standard error and aborts. Lives in os_linux_assert.c,
-// so that a simulator can supply its own and report the seed.
+// Prints one line naming the broken condition to standard error and aborts. In a file of its own
+// (os_linux_assert.c), so that a simulator can supply another one and report the seed.
 _Noreturn void weir_assert_failed(const char *condition, const char *file, int line);
 
 #define weir_assert(condition)                                                                     \

@@ -42,9 +42,8 @@ int weir_block_on(struct weir_runtime *runtime, const struct weir_future *future
     if (error < 0) {
         return error;
     }
-    struct block_on_waiter waiter = {.future = {block_on_poll, WEIR_RESUME_START, 0},
-                                     .bell = &bell,
-                                     .result = &result};
+    struct block_on_waiter waiter = {
+        .future = {block_on_poll, WEIR_RESUME_START, 0}, .bell = &bell, .result = &result};
     weir_task_join_init(&waiter.join, handle);
     error = weir_runtime_spawn(runtime, &waiter.future, sizeof(waiter), WEIR_SPAWN_STEALABLE, NULL);
     if (error < 0) {

@@ -4,16 +4,16 @@
 #include "runtime/assert.h"
 #include "runtime/lock.h"
 
-// [M1] A push releases the task's link; taking the inbox acquires it. Both are sequentially
-// consistent for the sake of [W1] in worker.c.
+// [M1] A push releases the task's link; taking the inbox acquires it. The push, and every look
+// whether something is inside, are sequentially consistent for the sake of [W1] in idle.c.
 
 void weir_mailbox_push(struct weir_mailbox *mailbox, struct weir_task *task)
 {
     struct weir_task *head = atomic_load_explicit(&mailbox->inbox, memory_order_relaxed);
     do {
         task->next = head;
-    } while (!atomic_compare_exchange_weak_explicit(&mailbox->inbox, &head, task,
-                                                    memory_order_seq_cst, memory_order_relaxed)); // [M1] [W1]
+    } while (!atomic_compare_exchange_weak_explicit(
+        &mailbox->inbox, &head, task, memory_order_seq_cst, memory_order_relaxed)); // [M1] [W1]
 }
 
 static void backlog_append(struct weir_mailbox *mailbox, struct weir_chain chain)
@@ -29,7 +29,8 @@ static void backlog_append(struct weir_mailbox *mailbox, struct weir_chain chain
         mailbox->backlog.last = chain.last;
         mailbox->backlog.count += chain.count;
     }
-    atomic_store_explicit(&mailbox->backlog_count, mailbox->backlog.count, memory_order_seq_cst); // [W1]
+    atomic_store_explicit(&mailbox->backlog_count, mailbox->backlog.count,
+                          memory_order_seq_cst); // [W1]
 }
 
 void weir_mailbox_append(struct weir_mailbox *mailbox, const struct weir_os *os,
@@ -84,7 +85,8 @@ struct weir_chain weir_mailbox_draw(struct weir_mailbox *mailbox, const struct w
             backlog->last = NULL;
         }
         chain.last->next = NULL;
-        atomic_store_explicit(&mailbox->backlog_count, backlog->count, memory_order_seq_cst); // [W1]
+        atomic_store_explicit(&mailbox->backlog_count, backlog->count,
+                              memory_order_seq_cst); // [W1]
     }
     weir_lock_release(&mailbox->lock, os);
     return chain;

@@ -15,7 +15,7 @@ struct weir_mailbox {
     struct weir_chain backlog;
 };
 
-// threads  any, and in a signal handler. Sequentially consistent: see worker.c [W1].
+// threads  any, and in a signal handler. Sequentially consistent: see idle.c [W1].
 void weir_mailbox_push(struct weir_mailbox *mailbox, struct weir_task *task);
 // The whole chain, behind everything the backlog holds.  threads  any.
 void weir_mailbox_append(struct weir_mailbox *mailbox, const struct weir_os *os,

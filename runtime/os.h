@@ -33,8 +33,8 @@ struct weir_os_event {
 enum weir_readiness {
     WEIR_READABLE = 1,
     WEIR_WRITABLE = 2,
-    WEIR_HANGUP = 4,     // both directions are over
-    WEIR_FAULT = 8,      // an error is pending on the socket
+    WEIR_HANGUP = 4,      // both directions are over
+    WEIR_FAULT = 8,       // an error is pending on the socket
     WEIR_PEER_CLOSED = 16 // the peer will send nothing more
 };
 

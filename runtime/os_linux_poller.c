@@ -153,8 +153,9 @@ static int linux_poller_wait(void *self, const struct weir_poller *poller,
     int count = 0;
     for (int index = 0; index < seen_count; index++) {
         if (seen[index].data.u64 != WEIR_TOKEN_INTERNAL) {
-            events[count] = (struct weir_os_event){.token = seen[index].data.u64,
-                                                   .ready = weir_os_linux_readiness(seen[index].events)};
+            events[count] =
+                (struct weir_os_event){.token = seen[index].data.u64,
+                                       .ready = weir_os_linux_readiness(seen[index].events)};
             count++;
         }
     }

@@ -22,6 +22,9 @@ struct weir_parker {
 // Says how the caller is about to sleep.  returns  false: a token was there and is used up; do not
 // sleep.                                     threads  the parker's owner.
 WEIR_MUST_USE bool weir_park_begin(struct weir_parker *parker, enum weir_park_state how);
+// Replaces one state by another, if it is that.  threads  owner.
+bool weir_park_change(struct weir_parker *parker, enum weir_park_state from,
+                      enum weir_park_state to);
 // Awake again; uses up a token.              threads  owner.
 void weir_park_end(struct weir_parker *parker);
 // Sleeps on the word until unparked or the deadline.  threads  owner, after begin(FUTEX).

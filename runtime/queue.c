@@ -52,14 +52,14 @@ struct weir_chain weir_queue_shed_owner(struct weir_queue *queue)
     if (head_given_back(head) != taken || tail - taken < half) {
         return chain;
     }
-    if (!atomic_compare_exchange_strong_explicit(&queue->head, &head,
-                                                 head_pack(taken + half, taken + half),
-                                                 memory_order_acq_rel, memory_order_relaxed)) { // [Q2]
+    if (!atomic_compare_exchange_strong_explicit(
+            &queue->head, &head, head_pack(taken + half, taken + half), memory_order_acq_rel,
+            memory_order_relaxed)) { // [Q2]
         return chain;
     }
     for (uint32_t i = 0; i < half; i++) {
-        struct weir_task *task = atomic_load_explicit(&queue->slots[(taken + i) & QUEUE_MASK],
-                                                      memory_order_relaxed);
+        struct weir_task *task =
+            atomic_load_explicit(&queue->slots[(taken + i) & QUEUE_MASK], memory_order_relaxed);
         task->next = NULL;
         if (chain.last == NULL) {
             chain.first = task;
@@ -107,7 +107,8 @@ static uint32_t steal_claim(struct weir_queue *queue, uint32_t *start, uint64_t 
         }
         *claimed = head_pack(taken, taken + count);
         if (atomic_compare_exchange_weak_explicit(&queue->head, &head, *claimed,
-                                                  memory_order_acq_rel, memory_order_acquire)) { // [Q2]
+                                                  memory_order_acq_rel,
+                                                  memory_order_acquire)) { // [Q2]
             *start = taken;
             return count;
         }
@@ -128,17 +129,17 @@ struct weir_task *weir_queue_steal(struct weir_queue *from, struct weir_queue *t
     }
     uint32_t tail = atomic_load_explicit(&to->tail, memory_order_relaxed);
     for (uint32_t i = 0; i < count; i++) {
-        struct weir_task *task = atomic_load_explicit(&from->slots[(start + i) & QUEUE_MASK],
-                                                      memory_order_relaxed);
+        struct weir_task *task =
+            atomic_load_explicit(&from->slots[(start + i) & QUEUE_MASK], memory_order_relaxed);
         atomic_store_explicit(&to->slots[(tail + i) & QUEUE_MASK], task, memory_order_relaxed);
     }
     // The owner may have moved the low half on meanwhile; everything up to it is given back.
-    while (!atomic_compare_exchange_weak_explicit(&from->head, &head,
-                                                  head_pack(head_taken(head), head_taken(head)),
-                                                  memory_order_acq_rel, memory_order_acquire)) { // [Q2]
+    while (!atomic_compare_exchange_weak_explicit(
+        &from->head, &head, head_pack(head_taken(head), head_taken(head)), memory_order_acq_rel,
+        memory_order_acquire)) { // [Q2]
     }
-    struct weir_task *last = atomic_load_explicit(&to->slots[(tail + count - 1) & QUEUE_MASK],
-                                                  memory_order_relaxed);
+    struct weir_task *last =
+        atomic_load_explicit(&to->slots[(tail + count - 1) & QUEUE_MASK], memory_order_relaxed);
     if (count > 1) {
         atomic_store_explicit(&to->tail, tail + count - 1, memory_order_release); // [Q1]
     }

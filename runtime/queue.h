@@ -3,7 +3,7 @@
 // After the design of Tokio's local queue, itself after Go's runq. `head` packs two 32-bit
 // positions: the low half, where the owner takes, and the high half, up to where slots have been
 // given back; they differ while a thief copies, which keeps others from stealing and the owner from
-// overwriting. Positions only grow and wrap at 2^32; 32 bits keep a preempted thief from mistaking a
+// overwriting. Positions only grow and wrap at 2^32, so that a preempted thief does not mistake a
 // later lap for its own.
 #ifndef WEIR_RUNTIME_QUEUE_H
 #define WEIR_RUNTIME_QUEUE_H
@@ -24,7 +24,7 @@ struct weir_chain {
 
 // Appends.  returns  false when full.                        threads  owner.
 WEIR_MUST_USE bool weir_queue_push_owner(struct weir_queue *queue, struct weir_task *task);
-// Takes the oldest half out of a full queue; an empty chain when a thief is at work.  threads  owner.
+// Takes the oldest half out of a full queue; nothing when a thief is at work. threads  owner.
 struct weir_chain weir_queue_shed_owner(struct weir_queue *queue);
 // The oldest, or NULL.                                       threads  owner.
 struct weir_task *weir_queue_pop_owner(struct weir_queue *queue);
@@ -34,7 +34,7 @@ struct weir_task *weir_queue_steal(struct weir_queue *from, struct weir_queue *t
 uint32_t weir_queue_count(struct weir_queue *queue);
 // Slots free for the owner to fill.
 uint32_t weir_queue_room_owner(struct weir_queue *queue);
-// Orders all pushes so far before what the owner reads next (store-load): see worker.c [W1].
+// Orders all pushes so far before what the owner reads next (store-load): see idle.c [W1].
 void weir_queue_publish_owner(struct weir_queue *queue);
 
 #endif

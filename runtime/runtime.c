@@ -24,7 +24,7 @@ static void runtime_free(struct weir_runtime *runtime)
 static void runtime_stop_threads(struct weir_runtime *runtime, uint32_t started_count)
 {
     atomic_store_explicit(&runtime->stopping, 1, memory_order_seq_cst);
-    weir_workers_wake_all(runtime);
+    weir_idle_wake_all(runtime);
     for (uint32_t i = 0; i < started_count; i++) {
         int error = runtime->os.thread_join(runtime->os.self, runtime->workers[i].thread);
         weir_assert(error == 0);
@@ -35,8 +35,8 @@ static int runtime_start_threads(struct weir_runtime *runtime)
 {
     for (uint32_t i = 0; i < runtime->threads_count; i++) {
         struct weir_worker *worker = &runtime->workers[i];
-        int error = runtime->os.thread_start(runtime->os.self, &worker->thread, weir_worker_main,
-                                             worker);
+        int error =
+            runtime->os.thread_start(runtime->os.self, &worker->thread, weir_worker_main, worker);
         if (error < 0) {
             runtime_stop_threads(runtime, i);
             return error;

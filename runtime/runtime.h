@@ -2,6 +2,7 @@
 #ifndef WEIR_RUNTIME_RUNTIME_H
 #define WEIR_RUNTIME_RUNTIME_H
 
+#include "runtime/idle.h"
 #include "runtime/reactor.h"
 #include "runtime/resolve.h"
 #include "runtime/worker.h"
@@ -19,10 +20,10 @@ struct weir_runtime {
     struct weir_slab outside;
     _Atomic uint64_t outside_spawned;
     // Idle state; on lines of their own because every push reads them.
-    _Alignas(128) _Atomic uint64_t parked; // bit i: worker i sleeps, or is about to and will look again
-    _Atomic int32_t searching; // awake and looking for work, or woken to; see worker.c [W2]
+    _Alignas(128) _Atomic uint64_t parked; // bit i: worker i sleeps, or will look once more before
+    _Atomic int32_t searching; // awake and looking for work, or woken to; see idle.c [W2]
     _Atomic uint32_t stopping;
-    _Alignas(128) _Atomic uint32_t poller_holder; // 1 + index of the worker in the poller; 0: nobody
+    _Alignas(128) _Atomic uint32_t poller_holder; // 1 + index of who is in the poller; 0: nobody
     struct weir_worker workers[];
 };
 _Static_assert(WEIR_WORKERS_MAX <= 64, "a bit per worker in `parked`");

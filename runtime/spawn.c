@@ -15,8 +15,8 @@ static void spawn_mark(struct weir_task *task, uint32_t worker, unsigned flags,
     }
 }
 
-int weir_spawn(struct weir_context *context, const struct weir_future *future,
-               size_t future_bytes, unsigned flags, struct weir_handle *handle)
+int weir_spawn(struct weir_context *context, const struct weir_future *future, size_t future_bytes,
+               unsigned flags, struct weir_handle *handle)
 {
     struct weir_worker *worker = context->worker;
     if (worker == NULL || weir_runtime_stopping(context->runtime)) {
@@ -69,8 +69,7 @@ int weir_runtime_spawn(struct weir_runtime *runtime, const struct weir_future *f
 
 void weir_wake(struct weir_waker waker)
 {
-    if (waker.task != NULL &&
-        weir_task_wake(waker.task, waker.generation) == WEIR_TASK_SUBMIT) {
+    if (waker.task != NULL && weir_task_wake(waker.task, waker.generation) == WEIR_TASK_SUBMIT) {
         weir_worker_submit_remote(waker.task);
     }
 }
@@ -136,11 +135,8 @@ static void task_complete(struct weir_worker *worker, struct weir_task *task)
         weir_context_wake(&worker->context, joiner);
         break;
     }
-    case WEIR_TASK_RELEASE:
-        task_release(worker, task);
-        break;
-    default:
-        break;
+    case WEIR_TASK_RELEASE: task_release(worker, task); break;
+    default: break;
     }
 }
 
@@ -203,7 +199,7 @@ void weir_task_finish(struct weir_worker *worker, struct weir_task *task, int32_
 
 void weir_task_detach(struct weir_handle handle)
 {
-    if (weir_task_forget(handle) == WEIR_TASK_RELEASE) {
+    if (handle.task != NULL && weir_task_forget(handle) == WEIR_TASK_RELEASE) {
         task_release(NULL, handle.task);
     }
 }

@@ -5,7 +5,7 @@
 
 #include "runtime/assert.h"
 
-// [T1] Whoever wakes publishes what it did before (release); the run that follows sees it (acquire).
+// [T1] Whoever wakes publishes what it did before (release); the next run sees it (acquire).
 // [T2] Whoever ends a poll publishes the frame (release); the next run, on any worker, sees it
 //      (acquire). Wakes are in between in the modification order and, being read-modify-writes,
 //      continue the release sequence.
@@ -65,8 +65,8 @@ enum weir_task_action weir_task_run(struct weir_task *task)
 
 enum weir_task_action weir_task_idle(struct weir_task *task)
 {
-    uint64_t seen =
-        atomic_fetch_and_explicit(&task->state, ~(uint64_t)WEIR_TASK_RUNNING, memory_order_acq_rel); // [T2]
+    uint64_t seen = atomic_fetch_and_explicit(&task->state, ~(uint64_t)WEIR_TASK_RUNNING,
+                                              memory_order_acq_rel); // [T2]
     weir_assert((seen & WEIR_TASK_RUNNING) != 0 && (seen & WEIR_TASK_COMPLETE) == 0);
     return (seen & WEIR_TASK_NOTIFIED) != 0 ? WEIR_TASK_SUBMIT : WEIR_TASK_NOTHING;
 }
@@ -76,8 +76,8 @@ enum weir_task_action weir_task_complete(struct weir_task *task)
     uint64_t seen = atomic_load_explicit(&task->state, memory_order_relaxed);
     for (;;) {
         weir_assert((seen & WEIR_TASK_RUNNING) != 0 && (seen & WEIR_TASK_COMPLETE) == 0);
-        uint64_t wanted = (seen & ~(uint64_t)(WEIR_TASK_RUNNING | WEIR_TASK_NOTIFIED)) |
-                          WEIR_TASK_COMPLETE;
+        uint64_t wanted =
+            (seen & ~(uint64_t)(WEIR_TASK_RUNNING | WEIR_TASK_NOTIFIED)) | WEIR_TASK_COMPLETE;
         if (state_change(task, &seen, wanted)) { // [T3] [T4]
             break;
         }
@@ -212,7 +212,7 @@ static int slab_take(struct weir_slab *slab, uint32_t cell_class, struct weir_ta
 int weir_slab_spawn(struct weir_slab *slab, const struct weir_future *future, size_t future_bytes,
                     bool joinable, struct weir_task **out)
 {
-    weir_assert(future->poll != NULL && future->resume == WEIR_RESUME_START);
+    weir_assert(future->poll != NULL && future->resume >= WEIR_RESUME_START); // neither exit nor done
     weir_assert(future_bytes >= sizeof(*future));
     if (future_bytes > WEIR_CELL_BYTES_MAX - sizeof(struct weir_task)) {
         return WEIR_ELIMIT;
@@ -238,7 +238,7 @@ int weir_slab_spawn(struct weir_slab *slab, const struct weir_future *future, si
     if (joinable) {
         flags |= WEIR_TASK_JOINABLE;
     }
-    // A stale waker may look at any time but changes nothing: until this store the cell is not LIVE.
+    // A plain store: nobody changes the word of a cell that is not LIVE, stale wakers included.
     atomic_store_explicit(&task->state, generation | flags, memory_order_release); // [T2]
     *out = task;
     return 0;
@@ -249,6 +249,7 @@ void weir_slab_release(struct weir_slab *slab, struct weir_task *task)
     uint64_t seen = atomic_load_explicit(&task->state, memory_order_relaxed);
     weir_assert((seen & WEIR_TASK_LIVE) != 0 && (seen & WEIR_TASK_RUNNING) == 0);
     uint64_t generation = ((seen >> 32) + 1) << 32;
+    // A plain store: nobody changes the word of a task that is COMPLETE and that nobody joins.
     atomic_store_explicit(&task->state, generation, memory_order_release); // [T2]
     struct weir_block *block = weir_task_block(task);
     uint32_t cell_class = block->cell_class;
@@ -272,7 +273,8 @@ void weir_slab_visit(struct weir_slab *slab, void (*visit)(struct weir_task *, v
         for (uint32_t at = block->cell_bytes; at + block->cell_bytes <= WEIR_BLOCK_BYTES;
              at += block->cell_bytes) {
             struct weir_task *task = (struct weir_task *)(void *)((unsigned char *)block + at);
-            if ((atomic_load_explicit(&task->state, memory_order_acquire) & WEIR_TASK_LIVE) != 0) { // [T2]
+            if ((atomic_load_explicit(&task->state, memory_order_acquire) & WEIR_TASK_LIVE) !=
+                0) { // [T2]
                 visit(task, argument);
             }
         }

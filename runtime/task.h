@@ -129,8 +129,7 @@ struct weir_slab {
     _Alignas(64) _Atomic(struct weir_task *) returned[WEIR_CELL_CLASSES];
 };
 
-void weir_slab_init(struct weir_slab *slab, struct weir_runtime *runtime,
-                    const struct weir_os *os);
+void weir_slab_init(struct weir_slab *slab, struct weir_runtime *runtime, const struct weir_os *os);
 void weir_slab_deinit(struct weir_slab *slab);
 
 // A cell whose frame holds a copy of the future, LIVE and NOTIFIED, in no queue yet.

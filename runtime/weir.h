@@ -128,8 +128,7 @@ WEIR_API bool weir_poll_all(struct weir_future *const *futures, size_t futures_c
 
 #define weir_begin(me)                                                                             \
     switch ((me)->future.resume) {                                                                 \
-    default:                                                                                       \
-        weir_resume_invalid((me)->future.resume);                                                  \
+    default: weir_resume_invalid((me)->future.resume);                                             \
     case WEIR_RESUME_START:
 
 // Suspends until `condition` (evaluated at each poll) holds.
@@ -143,8 +142,8 @@ WEIR_API bool weir_poll_all(struct weir_future *const *futures, size_t futures_c
         }                                                                                          \
     } while (0)
 
-// Suspends until the child, a struct whose first member is `future`, is ready; its result is then in
-// child->future.result.
+// Suspends until the child, a struct whose first member is `future`, is ready; its result is then
+// in child->future.result.
 #define weir_await(me, context, child)                                                             \
     weir_until(me, weir_future_poll(&(child)->future, context) == WEIR_READY)
 
@@ -171,7 +170,7 @@ WEIR_API bool weir_poll_all(struct weir_future *const *futures, size_t futures_c
     goto weir_exit_;                                                                               \
     case WEIR_RESUME_EXIT:                                                                         \
     weir_exit_:                                                                                    \
-    (me)->future.resume = WEIR_RESUME_EXIT
+        (me)->future.resume = WEIR_RESUME_EXIT
 
 #define weir_end(me)                                                                               \
     (me)->future.resume = WEIR_RESUME_DONE;                                                        \
@@ -187,7 +186,9 @@ static inline struct weir_waker weir_context_waker(const struct weir_context *co
     return context->waker;
 }
 
-// Has the task polled again, once, however often it is woken before that.
+// Has the task polled again, once, however often it is woken before that. Tasks move between
+// workers, but a poll is never interrupted: one that runs long delays the timers that its worker
+// holds, the worker's pinned tasks, and the task it woke last with weir_context_wake.
 //   threads  any, under any lock, and in a signal handler. Runs no user code. One
 //            read-modify-write; a system call only when the worker it goes to is asleep.
 WEIR_API void weir_wake(struct weir_waker waker);
@@ -262,16 +263,15 @@ WEIR_API WEIR_MUST_USE int weir_spawn(struct weir_context *context,
                                       const struct weir_future *future, size_t future_bytes,
                                       unsigned flags, struct weir_handle *handle);
 WEIR_API WEIR_MUST_USE int weir_runtime_spawn(struct weir_runtime *runtime,
-                                              const struct weir_future *future,
-                                              size_t future_bytes, unsigned flags,
-                                              struct weir_handle *handle);
+                                              const struct weir_future *future, size_t future_bytes,
+                                              unsigned flags, struct weir_handle *handle);
 
 // Asks the task to end: at its next turn its future is dropped instead of polled and its result is
 // WEIR_ECANCELED. Does nothing to a task that has ended.
 //   threads  any.
 WEIR_API void weir_task_cancel(struct weir_handle handle);
 
-// Gives up the interest in the task's end; the task goes on.
+// Gives up the interest in the task's end; the task goes on. Does nothing to a zeroed handle.
 //   threads  any; once.
 WEIR_API void weir_task_detach(struct weir_handle handle);
 
@@ -291,13 +291,15 @@ WEIR_API int weir_block_on(struct weir_runtime *runtime, const struct weir_futur
 
 // ---- Scopes: children that may not outlive their parent ----
 
-// Lives in the frame of the task that owns the children; zeroed memory is an empty scope. When that
+// Lives in the frame of the task that owns the children; zeroed memory is an empty scope. Once it
+// has had children its memory is not to be used for anything else before a weir_scope_wait on it
+// was ready. When that
 // task ends while children are left they are cancelled, and its frame stays valid until the last of
 // them has ended: a child may point into its parent's frame.
 struct weir_scope {
     struct weir_task *owner;    // private from here on
-    struct weir_scope *next;     // of the owner's scopes
-    struct weir_task *children;  // intrusive list
+    struct weir_scope *next;    // of the owner's scopes
+    struct weir_task *children; // intrusive list
     _Atomic uint32_t lock;
     uint32_t children_count;
     struct weir_waker waiter;
@@ -555,8 +557,8 @@ WEIR_API void weir_stream_ready_init(struct weir_stream_ready *ready, struct wei
 // make the future awaitable again.                     threads  poll.
 WEIR_API void weir_stream_ready_again(struct weir_stream_ready *ready);
 
-// Future: opens a socket of `type` (SOCK_STREAM or SOCK_DGRAM) and the address's family and connects
-// it. result: 0 and `stream` is open, or -errno. Dropping it closes the socket.
+// Future: opens a socket of `type` (SOCK_STREAM or SOCK_DGRAM) and the address's family and
+// connects it. result: 0 and `stream` is open, or -errno. Dropping it closes the socket.
 struct weir_connect {
     struct weir_future future;
     struct weir_runtime *runtime;

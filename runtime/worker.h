@@ -45,18 +45,28 @@ void weir_worker_main(void *worker);
 void weir_worker_turn_init(struct weir_worker *worker);
 uint32_t weir_worker_turn(struct weir_worker *worker, uint32_t polls_max, uint64_t wait_max_ns);
 
-// Queues a task that nobody has queued, from outside (any thread, signal handlers) ...
+// ---- Queueing and taking (schedule.c) ----
+
+// Queues a task that nobody has queued, from outside: any thread, signal handlers.
 void weir_worker_submit_remote(struct weir_task *task);
-// ... and from its own poll: into the next-task slot.
+// The rest is for the worker's own thread. Into the next-task slot, telling nobody ...
 void weir_worker_submit_next(struct weir_worker *worker, struct weir_task *task);
-
-// weir_wake on the worker's own thread: to the back of its queue, telling nobody else yet.
+// ... or to the back of the ring (a pinned task: of its own worker's mailbox), telling nobody yet.
+void weir_worker_submit_back(struct weir_worker *worker, struct weir_task *task);
+// weir_wake, to the back.
 void weir_worker_wake_back(struct weir_worker *worker, struct weir_waker waker);
+// Makes what was queued since the last poll visible, and wakes an idle worker for it.
+void weir_worker_share(struct weir_worker *worker);
 
-// Wakes a parked worker for work that was just made visible, unless one is searching already.
-void weir_workers_notify(struct weir_runtime *runtime);
-// Wakes them all.
-void weir_workers_wake_all(struct weir_runtime *runtime);
+// The next task of its own, or NULL.
+struct weir_task *weir_worker_take(struct weir_worker *worker);
+// The one in a worker's next-task slot, or NULL.                    threads  any worker's.
+struct weir_task *weir_worker_take_next(struct weir_worker *worker);
+// Brings a share of the mailbox into the ring. From a full ring it would only be sent back, perhaps
+// for ever: then it gives a task to be polled next, else NULL.
+struct weir_task *weir_worker_refill(struct weir_worker *worker);
+// Something of another worker's, or NULL.
+struct weir_task *weir_worker_steal(struct weir_worker *worker);
 
 static inline void weir_stat_add(_Atomic uint64_t *counter, uint64_t count)
 {

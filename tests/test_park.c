@@ -135,7 +135,7 @@ static void test_ping_pong(void **state)
 {
     (void)state;
     for (int use_poller = 0; use_poller < 2; use_poller++) {
-        struct pong pong = {.os = weir_os_linux(), .rounds = test_times(100000),
+        struct pong pong = {.os = weir_os_linux(), .rounds = test_times(40000),
                             .use_poller = use_poller != 0};
         assert_int_equal(pong.os.poller_open(pong.os.self, &pong.poller), 0);
         atomic_store(&pong.balls[0], 1);

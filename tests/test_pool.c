@@ -267,14 +267,14 @@ static void order_of_threads(uint32_t pool_size, bool by_key, uint32_t count,
 static void eight_threads_one_writer(void **unused)
 {
     (void)unused;
-    order_of_threads(1, false, (uint32_t)test_times(100000), NULL, 0);
+    order_of_threads(1, false, 100000, NULL, 0);
 }
 
 static void eight_threads_four_writers(void **unused)
 {
     (void)unused;
-    order_of_threads(4, false, (uint32_t)test_times(100000), NULL, 0);
-    order_of_threads(4, true, (uint32_t)test_times(20000), NULL, 0);
+    order_of_threads(4, false, 100000, NULL, 0);
+    order_of_threads(4, true, 20000, NULL, 0);
 }
 
 // The same while the collector keeps dying.
@@ -286,8 +286,8 @@ static void eight_threads_and_breaks(void **unused)
         plans[i] = (struct collector_plan){.then = COLLECTOR_CLOSE,
                                            .then_bytes = 1000 + 40000 * (size_t)i};
     }
-    order_of_threads(1, false, (uint32_t)test_times(10000), plans, 9);
-    order_of_threads(4, false, (uint32_t)test_times(10000), plans, 9);
+    order_of_threads(1, false, 10000, plans, 9);
+    order_of_threads(4, false, 10000, plans, 9);
 }
 
 int main(void)

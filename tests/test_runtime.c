@@ -1429,7 +1429,7 @@ static void test_claimed_before_counted(void **state)
         _Atomic uint64_t done = 0;
         struct yielder yielder = yielder_make(3, NULL, &done, NULL);
         yielder_spawn(runtime, &yielder);
-        weir_workers_wake_all(runtime);                   // wake,
+        weir_idle_wake_all(runtime);                   // wake,
         test_wait_for(runtime, &done, 1);
         atomic_fetch_add(&runtime->searching, 2);         // and are counted
         for (int i = 0; i < 3; i++) {

@@ -31,17 +31,11 @@ static const struct weir_log_options log_defaults = {0, WEIR_SEVERITY_DEFAULT};
 static enum weir_rejection rejection_of(int error)
 {
     switch (error) {
-    case WEIR_EFULL:
-        return WEIR_REJECTED_FULL;
-    case WEIR_ETOOBIG:
-        return WEIR_REJECTED_TOO_BIG;
-    case WEIR_EDELIMITER:
-        return WEIR_REJECTED_DELIMITER;
-    case WEIR_ECLOSED:
-        return WEIR_REJECTED_CLOSED;
-    default:
-        weir_assert(error == -EINVAL);
-        return WEIR_REJECTED_EMPTY;
+    case WEIR_EFULL: return WEIR_REJECTED_FULL;
+    case WEIR_ETOOBIG: return WEIR_REJECTED_TOO_BIG;
+    case WEIR_EDELIMITER: return WEIR_REJECTED_DELIMITER;
+    case WEIR_ECLOSED: return WEIR_REJECTED_CLOSED;
+    default: weir_assert(error == -EINVAL); return WEIR_REJECTED_EMPTY;
     }
 }
 
@@ -77,9 +71,8 @@ static void log_wait(struct weir_pool *pool, struct weir_writer *writer, uint32_
     weir_pool_wait(pool, seen, pool->os->now_ns(pool->os->self) + BLOCKED_LOOK_NS);
 }
 
-static int log_append_blocking(struct weir_pool *pool, struct weir_writer *writer,
-                               uint8_t severity, const struct weir_iovec *parts,
-                               size_t parts_count)
+static int log_append_blocking(struct weir_pool *pool, struct weir_writer *writer, uint8_t severity,
+                               const struct weir_iovec *parts, size_t parts_count)
 {
     int error;
     atomic_fetch_add_explicit(&pool->waiters, 1, memory_order_seq_cst); // [R4]
@@ -192,8 +185,7 @@ int weir_commit(struct weir_pool *pool, struct weir_slot *slot, size_t bytes_cou
     weir_assert(bytes_count <= slot->bytes_max);
     struct slot_state state = slot_end(slot);
     const struct weir_framer *framer = &pool->plan.framer;
-    uint64_t wall_ns =
-        framer->header == WEIR_HEADER_NONE ? 0 : pool->os->wall_ns(pool->os->self);
+    uint64_t wall_ns = framer->header == WEIR_HEADER_NONE ? 0 : pool->os->wall_ns(pool->os->self);
     unsigned char *room = state.reservation.data;
     uint32_t offset, frame_bytes;
     int error = weir_framer_finish(framer, wall_ns, state.severity, room, bytes_count,

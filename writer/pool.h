@@ -16,7 +16,7 @@ struct weir_pool {
     struct weir_transit_segment *rings;
     size_t pool_bytes, regions_bytes, region_stride, rings_bytes;
     // Shared.
-    _Alignas(128) _Atomic uint32_t state; // enum weir_pool_state
+    _Alignas(128) _Atomic uint32_t state;    // enum weir_pool_state
     _Alignas(128) _Atomic uint32_t progress; // grows whenever a writer made room, settled or ended
     _Atomic uint32_t waiters;                // threads that sleep on it
     _Atomic uint64_t rejected_forked;

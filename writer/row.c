@@ -77,8 +77,8 @@ uint32_t weir_row_free_pop(struct weir_row *row, uint32_t *left)
     uint64_t top = atomic_load_explicit(&row->free, memory_order_acquire); // [S5]
     while ((top & 0xffff) != 0) {
         uint32_t segment = (uint32_t)(top & 0xffff) - 1;
-        uint32_t below = atomic_load_explicit(&row_segment_at(row, segment)->next,
-                                              memory_order_relaxed);
+        uint32_t below =
+            atomic_load_explicit(&row_segment_at(row, segment)->next, memory_order_relaxed);
         uint32_t count = (uint32_t)(top >> 16 & 0xffff) - 1;
         uint64_t next = (((top >> 32) + 1) << 32) | (uint64_t)count << 16 | below;
         if (atomic_compare_exchange_weak_explicit(&row->free, &top, next, memory_order_acquire,
@@ -139,8 +139,8 @@ static int row_claim(struct weir_row *row, uint64_t *claimed, uint64_t *word)
             if ((*word & WORD_COMMITS_MASK) == WORD_COMPLETE) {
                 *claimed = slot;
                 if (atomic_compare_exchange_strong_explicit(
-                        slot_at, &slot, slot_word(head + row->slot_count, 0),
-                        memory_order_release, memory_order_relaxed)) { // [S4]
+                        slot_at, &slot, slot_word(head + row->slot_count, 0), memory_order_release,
+                        memory_order_relaxed)) { // [S4]
                     break;
                 }
                 continue;
@@ -155,8 +155,7 @@ static int row_claim(struct weir_row *row, uint64_t *claimed, uint64_t *word)
         bool end = tail_is_shut(tail) && tail_sequence(tail) == (head & SEQUENCE_MASK);
         return end ? WEIR_ECLOSED : 0;
     }
-    (void)atomic_compare_exchange_strong_explicit(&row->head, &head, head + 1,
-                                                  memory_order_release,
+    (void)atomic_compare_exchange_strong_explicit(&row->head, &head, head + 1, memory_order_release,
                                                   memory_order_relaxed); // [S9]
     return 1;
 }
@@ -204,8 +203,7 @@ int weir_row_take(struct weir_row *row, struct weir_segment *segment)
 
 void weir_row_release(struct weir_row *row, const struct weir_segment *segment)
 {
-    weir_assert(segment->payload ==
-                segment_payload(row, row_segment_at(row, segment->segment)));
+    weir_assert(segment->payload == segment_payload(row, row_segment_at(row, segment->segment)));
     weir_row_free_push(row, segment->segment);
 }
 

@@ -155,7 +155,8 @@ static inline uint32_t *segment_wire_starts(const struct weir_row *row, struct r
     return (uint32_t *)(void *)((unsigned char *)segment + row->wire_starts_offset);
 }
 
-static inline unsigned char *segment_payload(const struct weir_row *row, struct row_segment *segment)
+static inline unsigned char *segment_payload(const struct weir_row *row,
+                                             struct row_segment *segment)
 {
     return (unsigned char *)segment + row->payload_offset;
 }

@@ -12,8 +12,7 @@ static PER_SEGMENT void books_add(struct weir_row *row, uint64_t messages, uint6
 // be out of date (segment.h says when); it only makes closed values differ.
 static PER_SEGMENT uint64_t row_full_sequence(struct weir_row *row, uint64_t sequence)
 {
-    return slot_sequence(
-        atomic_load_explicit(row_slot_word(row, sequence), memory_order_relaxed));
+    return slot_sequence(atomic_load_explicit(row_slot_word(row, sequence), memory_order_relaxed));
 }
 
 enum row_open_result { ROW_FILLED, ROW_RETRY, ROW_FULL };
@@ -73,18 +72,14 @@ static PER_SEGMENT int row_open(struct weir_row *row, uint64_t tail, uint32_t by
         return WEIR_ECLOSED;
     }
     switch (row_fill(row, tail, &slot, &left)) {
-    case ROW_RETRY:
-        return 1;
-    case ROW_FULL:
-        return WEIR_EFULL;
-    case ROW_FILLED:
-        break;
+    case ROW_RETRY: return 1;
+    case ROW_FULL: return WEIR_EFULL;
+    case ROW_FILLED: break;
     }
     uint64_t sequence = slot_sequence(slot) & SEQUENCE_MASK;
-    bool closed = bytes >= row->options.flush_limit_bytes ||
-                  row->options.segment_messages_max == 1;
-    uint64_t next = closed ? tail_closed(sequence, slot_sequence(slot))
-                           : sequence << 48 | TAIL_MESSAGE | bytes;
+    bool closed = bytes >= row->options.flush_limit_bytes || row->options.segment_messages_max == 1;
+    uint64_t next =
+        closed ? tail_closed(sequence, slot_sequence(slot)) : sequence << 48 | TAIL_MESSAGE | bytes;
     if (!atomic_compare_exchange_strong_explicit(&row->tail, &tail, next, memory_order_acq_rel,
                                                  memory_order_relaxed)) { // [S2]
         return 1;

@@ -75,9 +75,9 @@
 #define WEIR_ROW_MESSAGE_BYTES_MAX ((1u << 28) - 1)
 
 struct weir_row_options {
-    uint32_t flush_limit_bytes;  // a segment that reaches this is closed; 1 or more
-    uint32_t message_bytes_max;  // largest message as it goes out, framing included; 1 or more
-    uint32_t segment_count;      // 1 to WEIR_ROW_SEGMENTS_MAX
+    uint32_t flush_limit_bytes;    // a segment that reaches this is closed; 1 or more
+    uint32_t message_bytes_max;    // largest message as it goes out, framing included; 1 or more
+    uint32_t segment_count;        // 1 to WEIR_ROW_SEGMENTS_MAX
     uint32_t segment_messages_max; // size of a segment's index: 1 to WEIR_ROW_MESSAGES_MAX
 };
 
@@ -135,8 +135,8 @@ struct weir_row_counts {
     uint64_t bytes;         // the same in bytes, less what was given back (weir_row_commit)
     uint32_t open_messages; // of these, in the segment now open
     uint32_t open_bytes;
-    uint32_t free_count;    // free segments
-    bool exact;             // false: a segment was just being closed, messages and bytes may be low
+    uint32_t free_count; // free segments
+    bool exact;          // false: a segment was just being closed, messages and bytes may be low
 };
 
 // Bytes of region a row with these options needs. Returns 0 if an option is out of bounds.

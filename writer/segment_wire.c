@@ -11,8 +11,7 @@ static uint32_t segment_start(const struct weir_segment *segment, uint32_t messa
                                         : segment->entries[message].offset;
 }
 
-uint32_t weir_segment_locate(const struct weir_segment *segment, uint32_t position,
-                             uint32_t *start)
+uint32_t weir_segment_locate(const struct weir_segment *segment, uint32_t position, uint32_t *start)
 {
     weir_assert(position <= segment->wire_bytes);
     if (position == segment->wire_bytes) {

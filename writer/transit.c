@@ -93,8 +93,8 @@ size_t weir_transit_gather(const struct weir_transit *transit, struct weir_iovec
         const struct weir_transit_segment *held = ring_at(transit, i);
         while (position < segment_end(held) && position < limit && count < parts_max) {
             uint32_t bytes;
-            const unsigned char *run = weir_segment_run(
-                &held->segment, (uint32_t)(position - held->base), &bytes);
+            const unsigned char *run =
+                weir_segment_run(&held->segment, (uint32_t)(position - held->base), &bytes);
             weir_assert(bytes > 0);
             uint64_t part = limit - position < bytes ? limit - position : bytes;
             parts[count++] = (struct weir_iovec){run, part};
@@ -111,8 +111,8 @@ bool weir_transit_message(const struct weir_transit *transit, struct weir_iovec 
     }
     const struct weir_transit_segment *held = ring_at(transit, transit->sending);
     uint32_t start;
-    uint32_t index = weir_segment_locate(&held->segment, (uint32_t)(transit->sent - held->base),
-                                         &start);
+    uint32_t index =
+        weir_segment_locate(&held->segment, (uint32_t)(transit->sent - held->base), &start);
     weir_assert(held->base + start == transit->sent);
     const struct weir_segment_entry *entry = &held->segment.entries[index];
     *part = (struct weir_iovec){held->segment.payload + entry->offset, entry->bytes};
@@ -206,9 +206,8 @@ void weir_transit_confirm(struct weir_transit *transit, uint64_t position, uint6
             break;
         }
         uint32_t within = (uint32_t)(reached - held->base);
-        uint32_t messages = reached == end
-                                ? messages_live(&held->segment)
-                                : weir_segment_messages_within(&held->segment, within);
+        uint32_t messages = reached == end ? messages_live(&held->segment)
+                                           : weir_segment_messages_within(&held->segment, within);
         transit_count_confirmed(transit, messages, reached - from);
         from = reached;
         if (reached < end) {

@@ -49,7 +49,7 @@ enum weir_header { WEIR_HEADER_NONE, WEIR_HEADER_RFC5424 };
 struct weir_pool_options {
     const char *endpoint; // tcp://host:port unix:/path unix-dgram:/path udp://host:port; a comma
                           // separates endpoints tried in turn
-    uint32_t pool_size;             // writers, each with a connection
+    uint32_t pool_size;   // writers, each with a connection
     uint64_t buffer_bytes_max;      // memory for messages, all writers together
     uint32_t message_bytes_max;     // largest message, framing included
     uint32_t flush_limit_bytes;     // a segment this full is sent
@@ -212,11 +212,11 @@ struct weir_metrics {
     uint64_t connects;                      // connections made
     uint64_t disconnects;                   // connections lost
     uint64_t faults[WEIR_FAULTS_COUNT];
-    uint64_t received_bytes; // what peers sent back; read and ignored
-    uint64_t writers;           // gauge: pool_size
-    uint64_t writers_connected; // gauge
-    uint64_t memory_bytes;      // gauge: all memory the pool holds, fixed at open
-    struct weir_histogram buffer_await;       // from a segment's closing to its being taken
+    uint64_t received_bytes;            // what peers sent back; read and ignored
+    uint64_t writers;                   // gauge: pool_size
+    uint64_t writers_connected;         // gauge
+    uint64_t memory_bytes;              // gauge: all memory the pool holds, fixed at open
+    struct weir_histogram buffer_await; // from a segment's closing to its being taken
     // From a segment's first message to the confirmation of its last, per segment.
     struct weir_histogram message_processing;
 };

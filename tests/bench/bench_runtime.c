@@ -58,7 +58,8 @@ static enum weir_poll leaf_poll(struct weir_future *future, struct weir_context 
         weir_await(me, context, &me->yield);
     }
     if (me->depth > 0) {
-        struct leaf next = {.future = {leaf_poll, 0, 0}, .counter = me->counter, .depth = me->depth - 1};
+        struct leaf next = {
+            .future = {leaf_poll, 0, 0}, .counter = me->counter, .depth = me->depth - 1};
         must(weir_spawn(context, &next.future, sizeof(next), 0, NULL));
     } else {
         counter_down(me->counter, context);
@@ -166,7 +167,8 @@ static double bench_once(struct weir_runtime *runtime, const struct bench *bench
     struct root root = {.future = {root_poll, 0, 0}, .bench = bench, .counter = &counter};
     double start = now_us();
     for (uint32_t i = 0; bench->remote && i < bench->tasks; i++) {
-        struct leaf leaf = {.future = {leaf_poll, 0, 0}, .counter = &counter, .yields = bench->yields};
+        struct leaf leaf = {
+            .future = {leaf_poll, 0, 0}, .counter = &counter, .yields = bench->yields};
         must(weir_runtime_spawn(runtime, &leaf.future, sizeof(leaf), 0, NULL));
     }
     must(weir_block_on(runtime, &root.future, sizeof(root)));
@@ -182,11 +184,15 @@ static int double_compare(const void *a, const void *b)
 int main(void)
 {
     static const uint32_t workers[] = {1, 2, 4};
-    enum { KINDS = sizeof(workers) / sizeof(workers[0]), COUNT = sizeof(benches) / sizeof(benches[0]) };
+    enum {
+        KINDS = sizeof(workers) / sizeof(workers[0]),
+        COUNT = sizeof(benches) / sizeof(benches[0])
+    };
     static double times[KINDS][COUNT][ROUNDS];
     struct weir_runtime *runtimes[KINDS];
     for (int k = 0; k < KINDS; k++) {
-        must(weir_runtime_create(&runtimes[k], &(struct weir_runtime_options){.workers = workers[k]}));
+        must(weir_runtime_create(&runtimes[k],
+                                 &(struct weir_runtime_options){.workers = workers[k]}));
     }
     for (int round = 0; round < ROUNDS; round++) {
         for (int b = 0; b < COUNT; b++) {

@@ -1,0 +1,223 @@
+// Where tasks are queued and taken from: next-task slot, ring, mailboxes, other workers.
+#include "runtime/assert.h"
+#include "runtime/runtime.h"
+
+// [W3] Who puts a task into the next-task slot releases it to whoever takes it (acquire).
+
+// ---- Queueing ----
+
+void weir_worker_submit_remote(struct weir_task *task)
+{
+    struct weir_runtime *runtime = weir_task_block(task)->runtime;
+    uint32_t index = atomic_load_explicit(&task->worker, memory_order_relaxed);
+    struct weir_worker *worker = &runtime->workers[index];
+    bool pinned = task->pinned != 0; // read before the push: then it is somebody else's
+    weir_mailbox_push(pinned ? &worker->pinned : &worker->mailbox, task); // [W1]
+    if (!weir_idle_claim(runtime, index) && !pinned) {
+        weir_idle_notify(runtime);
+    }
+}
+
+void weir_worker_submit_back(struct weir_worker *worker, struct weir_task *task)
+{
+    struct weir_runtime *runtime = worker->runtime;
+    if (task->pinned != 0) {
+        uint32_t index = atomic_load_explicit(&task->worker, memory_order_relaxed);
+        if (index != worker->index) {
+            weir_worker_submit_remote(task);
+        } else {
+            weir_mailbox_push(&worker->pinned, task);
+        }
+        return;
+    }
+    worker->pushed++;
+    if (weir_queue_push_owner(&worker->queue, task)) {
+        return;
+    }
+    // Full: the older half and this task go where thieves can have them all at once. While a thief
+    // is copying there is no older half to be had.
+    struct weir_chain chain = weir_queue_shed_owner(&worker->queue);
+    task->next = NULL;
+    if (chain.count == 0) {
+        chain = (struct weir_chain){task, task, 1};
+    } else {
+        chain.last->next = task;
+        chain.last = task;
+        chain.count++;
+    }
+    weir_stat_add(&worker->stats.overflowed, chain.count);
+    weir_mailbox_append(&worker->mailbox, &runtime->os, chain);
+}
+
+void weir_worker_submit_next(struct weir_worker *worker, struct weir_task *task)
+{
+    if (task->pinned != 0) {
+        weir_worker_submit_back(worker, task);
+        return;
+    }
+    // [W3] releases the task to a thief's acquire
+    struct weir_task *displaced =
+        atomic_exchange_explicit(&worker->lifo, task, memory_order_acq_rel);
+    if (displaced != NULL) {
+        weir_worker_submit_back(worker, displaced);
+    }
+}
+
+void weir_worker_wake_back(struct weir_worker *worker, struct weir_waker waker)
+{
+    if (waker.task != NULL && weir_task_wake(waker.task, waker.generation) == WEIR_TASK_SUBMIT) {
+        weir_worker_submit_back(worker, waker.task);
+    }
+}
+
+// Before a poll, which may take long: makes what was queued since the last one visible and wakes
+// one idle worker for it, if something is left besides the task that is polled now. That worker
+// wakes the next when it finds more than it needs.
+void weir_worker_share(struct weir_worker *worker)
+{
+    if (worker->pushed == 0) {
+        return;
+    }
+    worker->pushed = 0;
+    if (worker->runtime->workers_count == 1) {
+        return;
+    }
+    weir_queue_publish_owner(&worker->queue); // [W1]
+    if (weir_queue_count(&worker->queue) != 0 || weir_mailbox_occupied(&worker->mailbox)) {
+        weir_idle_notify(worker->runtime);
+    }
+}
+
+// ---- Taking ----
+
+struct weir_task *weir_worker_take_next(struct weir_worker *worker)
+{
+    if (atomic_load_explicit(&worker->lifo, memory_order_relaxed) == NULL) {
+        return NULL;
+    }
+    return atomic_exchange_explicit(&worker->lifo, NULL, memory_order_acq_rel); // [W3]
+}
+
+static struct weir_task *pinned_take(struct weir_worker *worker)
+{
+    if (worker->pinned_ready.count == 0) {
+        worker->pinned_ready = weir_mailbox_draw(&worker->pinned, &worker->runtime->os, UINT32_MAX);
+    }
+    struct weir_task *task = worker->pinned_ready.first;
+    if (task != NULL) {
+        worker->pinned_ready.first = task->next;
+        worker->pinned_ready.count--;
+    }
+    return task;
+}
+
+// Draws a share of a mailbox that fits into the worker's ring: one more than half of its room.
+static struct weir_chain mailbox_draw(struct weir_worker *worker, struct weir_mailbox *mailbox,
+                                      uint32_t room)
+{
+    struct weir_chain chain = weir_mailbox_draw(mailbox, &worker->runtime->os, room / 2 + 1);
+    if (chain.count != 0 && weir_mailbox_occupied(mailbox)) {
+        // While the inbox moved to the backlog, a worker that looked here before it slept saw
+        // neither; so what is left counts as newly queued.
+        worker->pushed++;
+    }
+    return chain;
+}
+
+static void worker_submit_chain(struct weir_worker *worker, struct weir_task *task)
+{
+    while (task != NULL) {
+        struct weir_task *next = task->next;
+        weir_worker_submit_back(worker, task);
+        task = next;
+    }
+}
+
+// The first task of a share of the mailbox; the rest goes into the worker's ring.
+static struct weir_task *mailbox_take(struct weir_worker *worker, struct weir_mailbox *mailbox)
+{
+    uint32_t room = weir_queue_room_owner(&worker->queue);
+    struct weir_chain chain = mailbox_draw(worker, mailbox, room);
+    if (chain.count != 0) {
+        worker_submit_chain(worker, chain.first->next);
+    }
+    return chain.first;
+}
+
+struct weir_task *weir_worker_refill(struct weir_worker *worker)
+{
+    uint32_t room = weir_queue_room_owner(&worker->queue);
+    struct weir_chain chain = mailbox_draw(worker, &worker->mailbox, room);
+    if (room == 0) {
+        return chain.first;
+    }
+    worker_submit_chain(worker, chain.first);
+    return NULL;
+}
+
+// Pinned tasks and the others take turns: neither kind can starve the other by waking itself.
+struct weir_task *weir_worker_take(struct weir_worker *worker)
+{
+    struct weir_task *task = weir_worker_take_next(worker);
+    if (task != NULL) {
+        return task;
+    }
+    worker->pinned_first = !worker->pinned_first;
+    if (worker->pinned_first) {
+        task = pinned_take(worker);
+    }
+    if (task == NULL) {
+        task = weir_queue_pop_owner(&worker->queue);
+    }
+    if (task == NULL && !worker->pinned_first) {
+        task = pinned_take(worker);
+    }
+    if (task == NULL) {
+        task = mailbox_take(worker, &worker->mailbox);
+    }
+    return task;
+}
+
+// ---- Stealing ----
+
+static uint32_t worker_random(struct weir_worker *worker)
+{
+    uint64_t x = worker->random; // xorshift64, Marsaglia 2003
+    x ^= x << 13;
+    x ^= x >> 7;
+    x ^= x << 17;
+    worker->random = x;
+    return (uint32_t)(x >> 32);
+}
+
+struct weir_task *weir_worker_steal(struct weir_worker *worker)
+{
+    struct weir_runtime *runtime = worker->runtime;
+    uint32_t count = runtime->workers_count;
+    if (count == 1 || !weir_idle_search(worker)) {
+        return NULL;
+    }
+    uint32_t start = worker_random(worker) % count;
+    for (uint32_t pass = 0; pass < 2; pass++) {
+        for (uint32_t i = 0; i < count; i++) {
+            struct weir_worker *victim = &runtime->workers[(start + i) % count];
+            if (victim == worker) {
+                continue;
+            }
+            struct weir_task *task = NULL;
+            if (pass == 0) {
+                task = weir_queue_steal(&victim->queue, &worker->queue);
+                if (task == NULL) {
+                    task = mailbox_take(worker, &victim->mailbox);
+                }
+            } else {
+                task = weir_worker_take_next(victim);
+            }
+            if (task != NULL) {
+                weir_stat_add(&worker->stats.stolen, 1);
+                return task;
+            }
+        }
+    }
+    return NULL;
+}
