@@ -90,6 +90,6 @@ void weir_oneshot_abandon(struct weir_oneshot *oneshot, struct weir_context *con
 void weir_oneshot_recv_init(struct weir_oneshot_recv *recv, struct weir_oneshot *oneshot)
 {
     weir_assert(oneshot != NULL);
-    *recv = (struct weir_oneshot_recv){.future = {.poll = recv_poll, .resume = WEIR_RESUME_WAITING},
+    *recv = (struct weir_oneshot_recv){.future = {.poll = recv_poll, .resume = WEIR_RESUME_ARMED},
                                        .oneshot = oneshot};
 }

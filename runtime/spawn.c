@@ -228,8 +228,7 @@ static enum weir_poll task_join_poll(struct weir_future *future, struct weir_con
 void weir_task_join_init(struct weir_task_join *join, struct weir_handle handle)
 {
     weir_assert(handle.task != NULL);
-    // Started from the beginning: dropped before its first poll it must still detach.
-    join->future = (struct weir_future){task_join_poll, 1, 0};
+    join->future = (struct weir_future){task_join_poll, WEIR_RESUME_ARMED, 0};
     join->handle = handle;
 }
 

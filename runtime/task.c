@@ -212,7 +212,8 @@ static int slab_take(struct weir_slab *slab, uint32_t cell_class, struct weir_ta
 int weir_slab_spawn(struct weir_slab *slab, const struct weir_future *future, size_t future_bytes,
                     bool joinable, struct weir_task **out)
 {
-    weir_assert(future->poll != NULL && future->resume >= WEIR_RESUME_START); // neither exit nor done
+    weir_assert(future->poll != NULL); // neither inert nor polled before:
+    weir_assert(future->resume == WEIR_RESUME_START || future->resume == WEIR_RESUME_ARMED);
     weir_assert(future_bytes >= sizeof(*future));
     if (future_bytes > WEIR_CELL_BYTES_MAX - sizeof(struct weir_task)) {
         return WEIR_ELIMIT;

@@ -86,7 +86,12 @@ struct weir_future {
     int32_t result; // valid once ready
 };
 
-enum weir_resume { WEIR_RESUME_START = 0, WEIR_RESUME_EXIT = -1, WEIR_RESUME_DONE = -2 };
+enum weir_resume {
+    WEIR_RESUME_START = 0,  // not polled yet; dropping it does nothing
+    WEIR_RESUME_ARMED = -3, // not polled yet, and dropping it matters: the few that say so below
+    WEIR_RESUME_EXIT = -1,
+    WEIR_RESUME_DONE = -2
+};
 
 // Polls once. A future that is done says WEIR_READY again without being called.
 //   threads  poll.
@@ -275,7 +280,7 @@ WEIR_API void weir_task_cancel(struct weir_handle handle);
 //   threads  any; once.
 WEIR_API void weir_task_detach(struct weir_handle handle);
 
-// Future: the end of a task. Its result is the task's. Dropping it detaches.
+// Future: the end of a task. Its result is the task's. Dropping it, also unpolled, detaches.
 struct weir_task_join {
     struct weir_future future;
     struct weir_handle handle;
@@ -480,7 +485,8 @@ WEIR_API int weir_oneshot_send(struct weir_oneshot *oneshot, struct weir_context
                                int64_t value);
 // The sender gives up: the receiver gets WEIR_ECLOSED.
 WEIR_API void weir_oneshot_abandon(struct weir_oneshot *oneshot, struct weir_context *context);
-// Future: the value. result: 0 and `value`, or WEIR_ECLOSED. Dropping it tells the sender.
+// Future: the value. result: 0 and `value`, or WEIR_ECLOSED. Dropping it, also unpolled, tells the
+// sender.
 struct weir_oneshot_recv {
     struct weir_future future;
     struct weir_oneshot *oneshot;
