@@ -86,7 +86,7 @@ void weir_oneshot_abandon(struct weir_oneshot *oneshot, struct weir_context *con
     (void)oneshot_end(oneshot, context, ONESHOT_ABANDONED);
 }
 
-// WAITING from the start, not at the first poll: one that is dropped unpolled tells the sender too.
+// ARMED from the start: one that is dropped unpolled tells the sender too.
 void weir_oneshot_recv_init(struct weir_oneshot_recv *recv, struct weir_oneshot *oneshot)
 {
     weir_assert(oneshot != NULL);
