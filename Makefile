@@ -8,7 +8,8 @@ VERSION := 0.1.0
 SOVERSION := 0
 
 # ---- Knobs: make NAME=value. Remarks stand on lines of their own, since blanks would join the value.
-# release, asan, tsan, coverage, clang, clang-asan, clang-tsan, aarch64
+# release, asan, tsan, tiny, coverage, clang, clang-asan, clang-tsan, aarch64. tiny is asan with the
+# small bounds of limits.h, which make overflow, wrap and steal everyday events.
 VARIANT ?= release
 BUILD_ROOT ?= build
 BUILD ?= $(BUILD_ROOT)/$(VARIANT)
@@ -46,8 +47,8 @@ endif
 
 # ---- Flags
 KIND := $(patsubst clang,release,$(patsubst clang-%,%,$(VARIANT)))
-ifeq ($(filter release asan tsan coverage aarch64,$(KIND)),)
-$(error unknown VARIANT "$(VARIANT)": release asan tsan coverage clang clang-asan clang-tsan aarch64)
+ifeq ($(filter release asan tsan tiny coverage aarch64,$(KIND)),)
+$(error unknown VARIANT "$(VARIANT)": release asan tsan tiny coverage clang clang-asan clang-tsan aarch64)
 endif
 ifneq ($(filter clang%,$(VARIANT)),)
 override CC := $(CLANG)
@@ -83,13 +84,16 @@ CFLAGS_release := -O2 -g
 CFLAGS_aarch64 := -O2 -g
 CFLAGS_asan := -O1 -g
 CFLAGS_tsan := -O1 -g
+CFLAGS_tiny := -O1 -g
 CFLAGS_coverage := -O0 -g
 CFLAGS ?= $(CFLAGS_$(KIND))
 MODE_asan := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer \
     -Wno-maybe-uninitialized
+MODE_tiny = $(MODE_asan) -DWEIR_LIMITS_TINY
 MODE_tsan := -fsanitize=thread -fno-omit-frame-pointer -Wno-maybe-uninitialized
 MODE_coverage := --coverage -fprofile-update=atomic
 LINK_asan := -fsanitize=address,undefined -fno-sanitize-recover=all
+LINK_tiny := $(LINK_asan)
 LINK_tsan := -fsanitize=thread
 LINK_coverage := --coverage
 ifneq ($(filter clang%,$(VARIANT)),)
@@ -148,10 +152,10 @@ run: $(COMMAND_BIN) ## build and run the demonstration
 END_TO_END_TOOLS = $(sort rsyslog $(shell sed -n 's/^\# needs://p' tests/e2e_* 2>/dev/null))
 RUN_TESTS = MAKE='$(MAKE)' BUILD_ROOT='$(BUILD_ROOT)' TESTS='$(TESTS)' tests/run
 
-test: ## everything: installs missing tools, structure, unit tests (3 variants), README, end to end
+test: ## everything: installs missing tools, structure, unit tests (4 variants), README, end to end
 	+@tests/install-tools cmocka
 	+@tests/install-tools $(END_TO_END_TOOLS) || true
-	+@$(RUN_TESTS) structure unit:release unit:asan unit:tsan readme end-to-end
+	+@$(RUN_TESTS) structure unit:release unit:asan unit:tsan unit:tiny readme end-to-end
 
 test-quick: ## structure and unit tests of the release variant only; TESTS="queue timer" picks
 	+@tests/install-tools cmocka
@@ -164,7 +168,7 @@ check: ## every variant with gcc and clang, warnings are errors, then all tests 
 
 .PHONY: check-all
 check-all:
-	+@$(RUN_TESTS) structure unit:release unit:asan unit:tsan \
+	+@$(RUN_TESTS) structure unit:release unit:asan unit:tsan unit:tiny \
 	    unit:clang unit:clang-asan unit:clang-tsan readme end-to-end
 
 coverage: ## unit tests under gcov; a table of lines and branches; fails below 95 % and 85 %
@@ -176,8 +180,9 @@ coverage: ## unit tests under gcov; a table of lines and branches; fails below 9
 bench: $(BENCH_BIN) ## build and run every tests/bench/*.c
 	@set -e; for program in $(BENCH_BIN); do echo "== $${program##*/}"; $$program $(ARGS); done
 
-kill-trials: $(BUILD)/tests/kill_trials ## kill the receiver again and again: no false confirmation
+kill-trials: $(BUILD)/tests/kill_trials $(BUILD)/tests/pool_kills ## kill the receiver again and again: no false confirmation
 	$(BUILD)/tests/kill_trials $(ARGS)
+	$(BUILD)/tests/pool_kills $(ARGS)
 
 million: all $(TOOL_BIN) ## one million messages through the command to a collector that breaks
 	+WEIR='$(abspath $(BUILD))/weir' BUILD='$(abspath $(BUILD))' tests/million $(ARGS)
@@ -209,7 +214,7 @@ clean: ## removes BUILD_ROOT, all variants
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
 	@echo
-	@echo "Knobs: VARIANT (release asan tsan coverage clang clang-asan clang-tsan aarch64), CC, CFLAGS,"
+	@echo "Knobs: VARIANT (release asan tsan tiny coverage clang clang-asan clang-tsan aarch64), CC, CFLAGS,"
 	@echo "  BUILD_ROOT, PREFIX, LIBDIR, DESTDIR, WERROR=1, V=1, TESTS=\"queue timer\", ARGS=\"...\""
 	@echo "Examples: make VARIANT=asan; make test-quick TESTS=queue; make install PREFIX=/usr DESTDIR=/tmp/x"
 

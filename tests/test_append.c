@@ -78,7 +78,8 @@ static int64_t take_text(struct bench *bench, char *text, size_t text_bytes)
     assert_true(segment.wire_bytes < text_bytes);
     for (uint32_t position = 0; position < segment.wire_bytes;) {
         uint32_t run;
-        memcpy(text + position, weir_segment_run(&segment, position, &run), run);
+        const unsigned char *from = weir_segment_run(&segment, position, &run);
+        memcpy(text + position, from, run);
         position += run;
     }
     text[segment.wire_bytes] = '\0';
