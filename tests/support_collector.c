@@ -489,7 +489,7 @@ static const char *line_count(const char *line, size_t length, int64_t *last,
         return strncmp(line, "weir: ", 6) == 0 ? NULL : "a line that nobody sent";
     }
     if (bytes != length || thread >= tally->threads || number >= tally->numbers) {
-        return "a torn message";
+        return "a damaged message";
     }
     for (size_t i = HEAD_BYTES; i < length; i++) {
         if (line[i] != 'a' + (char)(number % 26)) {
@@ -528,9 +528,12 @@ void collector_count(struct collector *me, uint32_t threads, uint32_t numbers,
             left -= (size_t)(end - at) + 1;
             at = end + 1;
         }
-        // A half message is what a broken connection leaves behind; one that ended has none.
-        if (left > 0 && one->ended && tally->wrong == NULL) {
-            tally->wrong = "a connection that ended in the middle of a message";
+        // A half message is what a connection given up leaves behind; the last one has none.
+        if (left > 0 && one->ended) {
+            tally->torn++;
+            if (i + 1 == me->connections_count && tally->wrong == NULL) {
+                tally->wrong = "the last connection ended in the middle of a message";
+            }
         }
     }
     pthread_mutex_unlock(&me->mutex);

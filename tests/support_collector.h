@@ -72,8 +72,9 @@ struct collector_tally {
     uint8_t *seen;     // [thread * numbers + number]: how often, at most 255
     uint64_t distinct; // messages that arrived
     uint64_t repeated; // copies beyond the first
+    uint64_t torn;     // connections before the last one that ended inside a message
     uint64_t others;   // whole lines that are not such messages, such as gap records
-    const char *wrong; // NULL, or what must not be: torn, out of order, unknown
+    const char *wrong; // NULL, or what must not be: damaged, out of order, unknown, the end torn
 };
 // `seen` is allocated here and to be freed by the caller.
 void collector_count(struct collector *collector, uint32_t threads, uint32_t numbers,

@@ -81,7 +81,8 @@ static int log_one(struct torture *me, struct weir_pool *pool, uint32_t number)
 }
 
 // What the collector's record and the books say together. `accepted` from the caller's own count.
-static const char *verify(struct torture *me, struct weir_pool *pool, uint32_t accepted)
+static const char *verify(struct torture *me, struct weir_pool *pool, struct collector *collector,
+                          uint32_t accepted)
 {
     struct weir_metrics metrics;
     weir_pool_metrics(pool, &metrics);
@@ -95,7 +96,7 @@ static const char *verify(struct torture *me, struct weir_pool *pool, uint32_t a
         return "the books are wrong";
     }
     struct collector_tally tally;
-    collector_count(me->collector, 1, MESSAGES, &tally);
+    collector_count(collector, 1, MESSAGES, &tally);
     me->repeated += tally.repeated;
     me->dropped += dropped;
     free(tally.seen);
@@ -132,7 +133,7 @@ static const char *use_pool(struct torture *me, struct support_os *support,
         return "the close did not succeed";
     }
     collector_stop(me->collector);
-    return verify(me, pool, accepted);
+    return verify(me, pool, me->collector, accepted);
 }
 
 static const char *run_pool(struct torture *me, struct support_os *support,
@@ -379,9 +380,7 @@ static const char *threaded_scenario(struct support_os *support, void *argument)
                 wrong = "the close did not succeed";
             }
             collector_stop(collector);
-            me->collector = collector;
-            wrong = wrong != NULL ? wrong : verify(me, pool, 10);
-            me->collector = NULL;
+            wrong = wrong != NULL ? wrong : verify(me, pool, collector, 10);
             weir_pool_destroy(pool);
         }
         weir_runtime_destroy(runtime);
