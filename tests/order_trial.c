@@ -286,6 +286,8 @@ int main(int count, char **arguments)
            (double)trial.messages / took_s);
     printf("accepted %" PRIu64 ", arrived %" PRIu64 ", close: %s\n", accepted, trial.arrived,
            verdict == 0 ? "proven" : weir_error_text(verdict));
+    printf("%" PRIu64 " sends, %" PRIu64 " wakes by logging threads\n", metrics.sends,
+           metrics.wakes);
     printf("order per thread: %s (%" PRIu64 " wrong)\n", order ? "kept" : "BROKEN", trial.wrong);
     printf("books: %s\n", books ? "balanced" : "NOT BALANCED");
     return order && all && books ? 0 : 1;

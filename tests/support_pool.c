@@ -9,7 +9,7 @@ void test_pool_options(struct weir_pool_options *options, const char *endpoint)
 {
     weir_pool_options_init(options);
     options->endpoint = endpoint;
-    options->buffer_bytes_max = 1 << 20;
+    options->buffer_bytes_max = 4 << 20;
     options->message_bytes_max = 4096;
     options->flush_limit_bytes = 4096;
     options->flush_interval_ms = 5;

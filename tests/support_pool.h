@@ -6,7 +6,7 @@
 #include "tests/support_runtime.h"
 #include "weir_writer.h"
 
-// Small and quick: 1 MiB of buffer, segments of 4 KiB, messages of up to 4 KiB, newline framing.
+// Small and quick: 4 MiB of buffer, segments of 4 KiB, messages of up to 4 KiB, newline framing.
 void test_pool_options(struct weir_pool_options *options, const char *endpoint);
 // Asserts success.
 struct weir_pool *test_pool_open(struct weir_runtime *runtime,

@@ -134,8 +134,10 @@ static void raw_messages_of_no_bytes(void **unused)
     bench_open(&bench);
     for (int i = 0; i < 1000; i++) {
         assert_int_equal(weir_log(bench.pool, "", 0), 0);
+        if (i % 100 == 99) {
+            assert_int_equal(weir_pool_flush(bench.pool, 5000), 0);
+        }
     }
-    assert_int_equal(weir_pool_flush(bench.pool, 5000), 0);
     assert_int_equal(weir_log(bench.pool, "ab", 2), 0);
     assert_int_equal(weir_log(bench.pool, "", 0), 0);
     assert_int_equal(weir_log(bench.pool, "c", 1), 0);
@@ -250,7 +252,7 @@ static void full(void **unused)
     bench.options.buffer_bytes_max = 32 << 10; // two segments or three
     bench_open(&bench);
     uint32_t accepted = test_pool_log(bench.pool, 0, 0, 0, 1000, 100);
-    assert_in_range(accepted, 50, 400);
+    assert_in_range(accepted, 10, 400);
     struct weir_slot slot;
     assert_int_equal(weir_reserve(bench.pool, NULL, 100, &slot), WEIR_EFULL);
     assert_int_equal(rejected(&bench, WEIR_REJECTED_FULL), 1000 - accepted + 1);

@@ -198,7 +198,7 @@ static void torture(struct torture *me)
     };
     uint64_t runs = 0;
     uint64_t bad = support_os_torture(&torture, &runs);
-    print_message("%lu runs with a fault, %lu refused at open, %lu messages repeated, %lu dropped\n",
+    print_message("%lu runs with a fault, %lu refused at open; %lu messages repeated, %lu lost\n",
                   (unsigned long)runs, (unsigned long)me->refused, (unsigned long)me->repeated,
                   (unsigned long)me->dropped);
     assert_int_equal(bad, 0);

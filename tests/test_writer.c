@@ -159,7 +159,31 @@ static void away_costs_only_the_backoff(void **unused)
     bench_end(&bench);
 }
 
-// A host that formats slowly in its slot keeps a segment incomplete: no reason to look all the time.
+// While traffic flows the writer comes by itself: far fewer wakes than messages, and at most one
+// for every segment that was opened.
+static void traffic_makes_few_wakes(void **unused)
+{
+    (void)unused;
+    struct bench bench;
+    bench_start(&bench, COLLECTOR_UNIX, NULL, 0);
+    bench_open(&bench);
+    uint32_t accepted = 0;
+    for (uint32_t i = 0; i < 200; i++) {
+        accepted += test_pool_log(bench.pool, 0, 0, accepted, 50, 100);
+        test_pause_us(2000);
+    }
+    bench_close(&bench, 5000, 0);
+    struct weir_metrics metrics;
+    test_pool_books(bench.pool, &metrics);
+    print_message("%u messages, %lu sends, %lu wakes\n", accepted, (unsigned long)metrics.sends,
+                  (unsigned long)metrics.wakes);
+    assert_true(metrics.wakes <= accepted * 101 / 4096 + 10);
+    (void)test_pool_arrived(bench.collector, accepted);
+    bench_end(&bench);
+}
+
+// A host that formats slowly in its slot keeps a segment incomplete: no reason to look all the
+// time.
 static void held_slot_does_not_spin(void **unused)
 {
     (void)unused;
@@ -215,6 +239,53 @@ static void unread_data_costs_little(void **unused)
     bench_close(&bench, 5000, 0);
     assert_int_equal(test_pool_arrived(bench.collector, 5), 0);
     bench_end(&bench);
+}
+
+// Neither does a socket that is full, in which nothing moves.
+static void a_full_socket_costs_little(void **unused)
+{
+    (void)unused;
+    for (int kind = COLLECTOR_UNIX; kind <= COLLECTOR_UNIX_DGRAM; kind++) {
+        struct collector_plan plan = {.then = COLLECTOR_STALL};
+        struct bench bench;
+        bench_start(&bench, (enum collector_kind)kind, &plan, 1);
+        bench.options.buffer_bytes_max = 32 << 20;
+        bench.options.stall_timeout_ms = 30000;
+        bench_open(&bench);
+        uint32_t count = kind == COLLECTOR_TCP ? 10000 : 1000; // TCP's buffers are large
+        assert_int_equal(test_pool_log(bench.pool, 0, 0, 0, count, 1000), count);
+        assert_int_equal(weir_pool_flush(bench.pool, 500), WEIR_ETIMEOUT);
+        assert_true(polls_during(&bench, SECOND_US) < 60);
+        collector_resume(bench.collector);
+        assert_int_equal(weir_pool_flush(bench.pool, 20000), 0);
+        assert_true(collector_wait_bytes(bench.collector, count * (size_t)1001));
+        bench_close(&bench, 5000, 0);
+        assert_int_equal(test_pool_arrived(bench.collector, count), 0);
+        bench_end(&bench);
+    }
+}
+
+// A peer that comes and goes while nothing is logged: each end is noticed, and the last connection
+// is as good as the first.
+static void ends_are_noticed_in_idle(void **unused)
+{
+    (void)unused;
+    for (int kind = COLLECTOR_UNIX; kind <= COLLECTOR_TCP; kind++) {
+        struct bench bench;
+        bench_start(&bench, (enum collector_kind)kind, NULL, 0);
+        bench_open(&bench);
+        for (uint32_t i = 1; i <= 3; i++) {
+            test_pool_wait_for(bench.pool, connects, i);
+            assert_true(collector_wait_connections(bench.collector, i));
+            test_pause_us(SECOND_US / 5);
+            collector_cut(bench.collector);
+            test_pool_wait_for(bench.pool, disconnects, i);
+        }
+        log_numbers(&bench, 0, 10);
+        bench_close(&bench, 5000, 0);
+        assert_int_equal(test_pool_arrived(bench.collector, 10), 0);
+        bench_end(&bench);
+    }
 }
 
 // A peer that says more than is read at a time, and goes: noticed, though nobody logs.
@@ -701,6 +772,12 @@ static void starved_sends_pause(void **unused)
         test_pool_books(lab.pool, &metrics);
         assert_int_equal(metrics.faults[WEIR_FAULT_RESOURCE], 3);
         assert_int_equal(metrics.disconnects, 0);
+        // Over is over: no alarm is left in the past.
+        uint64_t polls = test_pool_polls(lab.runtime);
+        for (int i = 0; i < 20; i++) {
+            (void)weir_turn(lab.runtime, 64, 50000000);
+        }
+        assert_true(test_pool_polls(lab.runtime) - polls < 40);
         assert_int_equal(weir_pool_close(lab.pool, 1000), 0);
         assert_int_equal(test_pool_arrived(lab.collector, 5), 0);
         lab_end(&lab);
@@ -814,7 +891,8 @@ static void *flush_main(void *argument)
     return (void *)(intptr_t)weir_pool_flush(argument, 60000);
 }
 
-// While away, drop-oldest can settle what a flush waits for: it hears of it before the next attempt.
+// While away, drop-oldest can settle what a flush waits for: it hears of it before the next
+// attempt.
 static void flush_hears_of_drops(void **unused)
 {
     (void)unused;
@@ -851,9 +929,12 @@ int main(void)
         cmocka_unit_test(never_used_makes_no_polls),
         cmocka_unit_test(no_wake_is_lost),
         cmocka_unit_test(away_costs_only_the_backoff),
+        cmocka_unit_test(traffic_makes_few_wakes),
         cmocka_unit_test(held_slot_does_not_spin),
         cmocka_unit_test(close_waits_for_a_held_slot),
         cmocka_unit_test(unread_data_costs_little),
+        cmocka_unit_test(a_full_socket_costs_little),
+        cmocka_unit_test(ends_are_noticed_in_idle),
         cmocka_unit_test(chatter_and_end_are_noticed_in_idle),
         cmocka_unit_test(collector_dies_at_any_byte),
         cmocka_unit_test(tcp_collector_dies),

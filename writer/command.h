@@ -177,8 +177,9 @@ enum weir_unframing { WEIR_UNFRAMING_AUTO, WEIR_UNFRAMING_NEWLINE, WEIR_UNFRAMIN
 
 // Finds the first record in `bytes`.
 //   memory   *record points into `bytes`.
-//   returns  how many bytes it takes with its frame; 0: not all of it is there; WEIR_ETOOBIG: longer
-//            than WEIR_RECORD_BYTES_MAX; WEIR_EDELIMITER: not a frame (octet counting). AUTO is replaced once decided.
+//            AUTO in *unframing is replaced once it is decided.
+//   returns  how many bytes it takes with its frame; 0: not all of it is there; WEIR_ETOOBIG: it is
+//            longer than WEIR_RECORD_BYTES_MAX; WEIR_EDELIMITER: no frame (octet counting).
 int64_t weir_record_next(enum weir_unframing *unframing, const unsigned char *bytes,
                          size_t bytes_count, const unsigned char **record, size_t *record_bytes);
 

@@ -5,9 +5,9 @@
 // signal, ends the reading at once; what was read is still delivered until the same deadline. One
 // more gives up.
 //
-// The reading thread may be blocked in read(2) or open(2), out of which SIGUSR1 gets it (repeated, so
-// that none is lost between its look at the flag and the call), or in weir_log, because the buffer
-// is full and the collector gone, out of which closing the pool gets it.
+// The reading thread may be blocked in read(2) or open(2), out of which SIGUSR1 gets it (repeated,
+// so that none is lost between its look at the flag and the call), or in weir_log, because the
+// buffer is full and the collector gone, out of which closing the pool gets it.
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
@@ -49,6 +49,7 @@ void weir_control_prepare(void)
     struct sigaction action = {.sa_handler = poke_take}; // without SA_RESTART: EINTR is the point
     code = sigaction(SIGUSR1, &action, NULL);
     weir_assert(code == 0);
+    (void)signal(SIGPIPE, SIG_IGN); // whoever read our messages and left ends nothing
 }
 
 static bool load_flag(_Atomic bool *flag)
@@ -88,6 +89,14 @@ static void signal_take(struct weir_control *control, int number)
         atomic_store_explicit(&control->deadline_ns,
                               now + control->drain_timeout_ms * WEIR_NS_PER_MS,
                               memory_order_relaxed);
+        if (state_get(control) != WEIR_SENDING_READS) {
+            store_flag(&control->stop_reading); // it has ended already
+            weir_command_say(control->command,
+                             "asked to end: what is held has %g s; once more to "
+                             "give up",
+                             seconds);
+            return;
+        }
         if (number != SIGINT) {
             weir_command_say(control->command,
                              "asked to end: reading on to the end of the input, "

@@ -1,4 +1,4 @@
-// `weir demo`: logs while the collector is killed, stopped and restarted, and then counts every line.
+// `weir demo`: logs while its collector is killed and stopped, and then counts every line.
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>

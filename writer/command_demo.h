@@ -3,7 +3,8 @@
 // Three processes. The host (the parent) logs numbered lines through weir from two threads. The
 // supervisor, forked before there were threads, forks collectors on command and does to them what
 // it is told. A collector receives straight into a file mapped by all: what recv(2) gave it is
-// recorded by that very call, so the file is the truth about what the process read, however it died.
+// recorded by that very call, so the file is the truth about what the process read, however it
+// died.
 #ifndef WEIR_WRITER_COMMAND_DEMO_H
 #define WEIR_WRITER_COMMAND_DEMO_H
 
@@ -31,7 +32,8 @@ struct weir_demo_lines {
 int weir_demo_lines_init(struct weir_demo_lines *lines, const char *path, uint64_t seed,
                          uint64_t count);
 void weir_demo_lines_deinit(struct weir_demo_lines *lines);
-// Writes line `number`; no newline, no zero byte. returns its length, below WEIR_DEMO_LINE_BYTES_MAX.
+// Writes line `number`; no newline, no zero byte. returns its length, less than
+// WEIR_DEMO_LINE_BYTES_MAX.
 size_t weir_demo_line(const struct weir_demo_lines *lines, uint64_t number, char *to);
 uint64_t weir_demo_random(uint64_t *state);
 

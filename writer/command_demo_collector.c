@@ -92,8 +92,8 @@ static void connection_note(const struct weir_demo_collector *collector)
     }
 }
 
-// Asked to end in peace: no new connections, and those there are to their end. A Unix socket refuses
-// more but gives what it holds; TCP's sender notices that we close, and does so too.
+// Asked to end in peace: no new connections, and those there are to their end. A Unix socket
+// refuses more but gives what it holds; TCP's sender notices that we close, and does so too.
 static _Noreturn void collector_end(const struct weir_demo_collector *collector, int listener,
                                     int current)
 {

@@ -1,4 +1,4 @@
-// The host of the demonstration: two threads that log at a steady pace, whatever the collector does.
+// The host of the demonstration: two threads that log at a steady pace, whatever happens.
 #include <errno.h>
 #include <signal.h>
 #include <time.h>

@@ -283,6 +283,6 @@ bool weir_demo_verdict_print(struct weir_demo *demo, const struct weir_demo_verd
            : !balanced ? "the books do not balance"
            : !complete ? "lines are missing"
                        : "lines are damaged or out of order",
-           verdict->distinct == demo->lines_count ? "" : "; not every line was logged");
+           books.accepted_messages == demo->lines_count ? "" : "; not every line was logged");
     return good;
 }

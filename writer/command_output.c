@@ -9,8 +9,8 @@
 #include "runtime/assert.h"
 #include "writer/command.h"
 
-// Worth one write. The buffer has room for a largest record as well, so that each fits when flushed;
-// memory nobody writes to costs nothing.
+// Worth one write. The buffer has room for a largest record as well, so that each fits when
+// flushed; memory nobody writes to costs nothing.
 #define GATHER_BYTES ((size_t)256 << 10)
 // PIPE_BUF: a pipe that is ready takes this much without blocking.
 #define PIPE_WRITE_BYTES 4096

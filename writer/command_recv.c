@@ -222,6 +222,7 @@ int weir_command_recv(int count, char **values)
         status = weir_listener_open(&recv.socket, command, "listen", recv.endpoint);
     }
     if (status != 0) {
+        weir_output_deinit(&recv.output);
         return status;
     }
     int code = signal_fd < 0 ? signal_fd : runtime_open(&recv, signal_fd);

@@ -10,8 +10,8 @@
 // F  All that was taken is sent; it stays held until it is confirmed.
 // G  The connection is over while something is held, or may still come: settle the ledger, wait,
 //    dial. While draining too: the proof has not come, so what is unconfirmed goes out again.
-// H  The connection is over and we were only waiting for the proof of what is confirmed already: there
-//    is nothing left to deliver and nobody left to ask.
+// H  The connection is over and we were only waiting for the proof of what is confirmed already:
+//    there is nothing left to deliver and nobody left to ask.
 // I  Closing, and everything is sent: say so to the peer (end of stream) and wait for its answer.
 // J  Closing, and there is nothing to deliver and no connection: nothing needs a proof.
 // K  The proof is there: done.
@@ -89,7 +89,7 @@ struct weir_machine_step weir_machine_step(enum weir_state state, enum weir_even
             return (struct weir_machine_step){row->to, row->action};
         }
     }
-    weir_assert(!"every input is in one row");
+    weir_assert_failed("every input is in one row", __FILE__, __LINE__);
 }
 
 const char *weir_state_label(enum weir_state state)

@@ -1,4 +1,4 @@
-// The writer's state machine: one table, pure. What a writer does next is decided here and only here.
+// The writer's state machine: one table, pure. What a writer does next is decided here alone.
 //
 // (state, event, guard) -> (state, action). The events are what the writer (writer.c) has seen, the
 // actions what it must do; the machine itself does no I/O, reads no clock, holds no memory. Every

@@ -1,6 +1,8 @@
 // The `weir` command: finds the subcommand.
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "writer/command.h"
 
@@ -39,8 +41,24 @@ static const struct subcommand *subcommand_find(const char *name)
     return NULL;
 }
 
+// A standard descriptor that is closed would be given to the next socket, and messages would go to
+// the collector. Opened the wrong way round, it still says that it cannot be read or written.
+static bool descriptors_ensure(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        int flags = fd == STDIN_FILENO ? O_WRONLY : O_RDONLY;
+        if (fcntl(fd, F_GETFD) == -1 && open("/dev/null", flags) != fd) {
+            return false;
+        }
+    }
+    return true;
+}
+
 int main(int argc, char **argv)
 {
+    if (!descriptors_ensure()) {
+        return WEIR_EXIT_SYSTEM;
+    }
     if (argc < 2) {
         usage_print(stderr);
         return WEIR_EXIT_USAGE;

@@ -174,8 +174,9 @@ void weir_pool_wait(struct weir_pool *pool, uint32_t seen, uint64_t deadline_ns)
 static bool flush_done(struct weir_pool *pool, const uint64_t *targets)
 {
     for (uint32_t i = 0; i < pool->plan.writers_count; i++) {
+        // [R4]
         uint64_t settled = atomic_load_explicit(&pool->writers[i].settled, memory_order_acquire);
-        if (settled < targets[i]) { // [R4]
+        if (settled < targets[i]) {
             return false;
         }
     }
@@ -226,8 +227,8 @@ int weir_pool_close(struct weir_pool *pool, uint64_t timeout_ms)
         return WEIR_EFORKED;
     }
     uint32_t open = WEIR_POOL_OPEN;
-    if (!atomic_compare_exchange_strong_explicit(&pool->state, &open, WEIR_POOL_CLOSED,
-                                                 memory_order_acq_rel, memory_order_relaxed)) { // [R5]
+    if (!atomic_compare_exchange_strong_explicit(&pool->state, &open, WEIR_POOL_CLOSED, // [R5]
+                                                 memory_order_acq_rel, memory_order_relaxed)) {
         return WEIR_ECLOSED;
     }
     writers_close(pool, pool->plan.writers_count, pool_deadline_ns(pool, timeout_ms));

@@ -1,12 +1,12 @@
 // The writer's task: raises events, performs actions, keeps the rhythm. Decisions are machine.c's.
 //
 // [R1] `closing` releases the deadline stored before it.
-// [R2] `ended` releases the verdict, and with it the writer: the task's store is its last touch, since
-//      whoever sees it may free the pool. Who waits for it sleeps on `ended` itself.
-// [R3] Deep idle loses no message. The task stores `asleep` and then makes a read-modify-write of the
-//      row's tail (weir_row_settle); a logging thread swaps the tail and then loads `asleep`. Both
-//      are read-modify-writes of one word, so one of them is first: if the message, the task sees
-//      it; if the task, the thread acquires its release and sees `asleep`.
+// [R2] `ended` releases the verdict, and with it the writer: the task's store is its last touch,
+//      since whoever sees it may free the pool. Who waits for it sleeps on `ended` itself.
+// [R3] Deep idle loses no message. The task stores `asleep` and then makes a read-modify-write of
+//      the row's tail (weir_row_settle); a logging thread swaps the tail and then loads `asleep`.
+//      Both are read-modify-writes of one word, so one of them is first: if the message, the task
+//      sees it; if the task, the thread acquires its release and sees `asleep`.
 // [R4] `progress` grows after what it tells of; sleepers read it before they look (see pool.c).
 #include "writer/writer.h"
 
@@ -391,7 +391,7 @@ static void writer_act(struct weir_writer *me, struct weir_context *context,
         break;
     case WEIR_ACTION_IMPOSSIBLE:
     case WEIR_ACTIONS_COUNT:
-        weir_assert(!"the machine does not return these");
+        weir_assert_failed("the machine does not return these", __FILE__, __LINE__);
     }
 }
 
@@ -596,7 +596,8 @@ void weir_writer_nudge(struct weir_writer *writer)
 
 void weir_writer_press(struct weir_writer *writer)
 {
-    if (atomic_exchange_explicit(&writer->pressed, 1, memory_order_acq_rel) == 0) {
+    // Relaxed: if the task just misses the segment this is about, its next tick finds it.
+    if (atomic_exchange_explicit(&writer->pressed, 1, memory_order_relaxed) == 0) {
         weir_counter_add(&writer->counters.wakes, 1);
         weir_wake(writer->waker);
     }
