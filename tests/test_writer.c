@@ -886,6 +886,51 @@ static void backoff_grows(void **unused)
     lab_end(&lab);
 }
 
+// A connection that moved data was a good one: after it the waits begin anew.
+static void backoff_begins_anew(void **unused)
+{
+    (void)unused;
+    struct lab lab;
+    lab_start(&lab, COLLECTOR_UNIX, NULL, 0, true);
+    lab.options.retry_interval_ms = 100;
+    lab.options.retry_interval_max_ms = 100000;
+    lab_open(&lab);
+    for (uint32_t i = 0; i < 12; i++) {
+        assert_int_equal(test_pool_log(lab.pool, 0, 0, i, 1, 100), 1);
+        uint64_t begin_ns = lab_now_ns(&lab);
+        assert_int_equal(weir_pool_flush(lab.pool, 1000000), 0);
+        assert_true(lab_now_ns(&lab) - begin_ns < UINT64_C(1000000000));
+        collector_cut(lab.collector);
+    }
+    assert_int_equal(weir_pool_close(lab.pool, 1000), 0);
+    assert_int_equal(test_pool_arrived(lab.collector, 12), 0);
+    lab_end(&lab);
+}
+
+// While the peer reads nothing, only so much is taken that drop-oldest finds something to drop.
+static void the_window_leaves_something_to_drop(void **unused)
+{
+    (void)unused;
+    struct collector_plan plan = {.then = COLLECTOR_STALL};
+    struct bench bench;
+    bench_start(&bench, COLLECTOR_UNIX, &plan, 1);
+    bench.options.full = WEIR_FULL_DROP_OLDEST;
+    bench.options.stall_timeout_ms = 30000;
+    bench_open(&bench);
+    uint32_t accepted = 0;
+    for (uint32_t i = 0; i < 80; i++) {
+        accepted += test_pool_log(bench.pool, 0, 0, accepted, 100, 1000);
+        test_pause_us(2000);
+    }
+    struct weir_metrics metrics;
+    test_pool_books(bench.pool, &metrics);
+    assert_int_equal(metrics.rejected_messages[WEIR_REJECTED_FULL], 0);
+    assert_true(metrics.dropped_messages[WEIR_DROPPED_OLDEST] > 1000);
+    collector_resume(bench.collector);
+    bench_close(&bench, 20000, 0);
+    bench_end(&bench);
+}
+
 static void *flush_main(void *argument)
 {
     return (void *)(intptr_t)weir_pool_flush(argument, 60000);
@@ -956,6 +1001,8 @@ int main(void)
         cmocka_unit_test(second_address_after_a_timeout),
         cmocka_unit_test(names_that_do_not_resolve),
         cmocka_unit_test(backoff_grows),
+        cmocka_unit_test(backoff_begins_anew),
+        cmocka_unit_test(the_window_leaves_something_to_drop),
         cmocka_unit_test(flush_hears_of_drops),
     };
     cmocka_set_test_filter(getenv("WEIR_TEST_FILTER"));

@@ -110,6 +110,8 @@ uint64_t weir_metrics_dropped(const struct weir_metrics *metrics);
 // Attempts to connect that failed.
 uint64_t weir_metrics_retries(const struct weir_metrics *metrics);
 
+// What was rejected or dropped, by reason: "1 too_big, 20 deadline". Terminated, cut if it must be.
+void weir_report_reasons(const struct weir_metrics *metrics, char *text, size_t text_bytes);
 // The books as a table for people.
 void weir_report_books(FILE *to, const struct weir_metrics *metrics, uint64_t elapsed_ns);
 // Prometheus text. returns 0 or WEIR_EMEMORY.

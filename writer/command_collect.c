@@ -27,37 +27,37 @@ static const char command[] = "recv";
 #define FINISH_NS (2 * WEIR_NS_PER_S)
 #define ACCEPT_RETRY_NS (100 * WEIR_NS_PER_MS)
 
-static void collect_stop(struct weir_collect *recv, struct weir_context *context)
+static void collect_stop(struct weir_collect *collect, struct weir_context *context)
 {
-    if (!recv->stopping) {
-        recv->stopping = true;
-        recv->stopping_ns = weir_command_now_ns();
-        weir_notify_all(&recv->stop, context);
+    if (!collect->stopping) {
+        collect->stopping = true;
+        collect->stopping_ns = weir_command_now_ns();
+        weir_notify_all(&collect->stop, context);
     }
 }
 
 // Takes a signal off its descriptor. returns whether there was one.
-static bool signal_take(struct weir_collect *recv)
+static bool signal_take(struct weir_collect *collect)
 {
     struct signalfd_siginfo taken;
-    return read(recv->signals.fd, &taken, sizeof(taken)) == (ssize_t)sizeof(taken);
+    return read(collect->signals.fd, &taken, sizeof(taken)) == (ssize_t)sizeof(taken);
 }
 
 // While nobody takes the output.
 bool weir_collect_patient(void *context)
 {
-    struct weir_collect *recv = context;
-    if (signal_take(recv)) {
-        collect_stop(recv, NULL);
+    struct weir_collect *collect = context;
+    if (signal_take(collect)) {
+        collect_stop(collect, NULL);
     }
-    return !recv->stopping || weir_command_now_ns() - recv->stopping_ns < FINISH_NS;
+    return !collect->stopping || weir_command_now_ns() - collect->stopping_ns < FINISH_NS;
 }
 
 // ---- Connections ----
 
 struct connection {
     struct weir_future future;
-    struct weir_collect *recv;
+    struct weir_collect *collect;
     struct weir_stream stream;
     struct weir_stream_ready ready;
     struct weir_notified stop;
@@ -73,7 +73,7 @@ struct connection {
 
 static void connection_say(const struct connection *me, const char *what)
 {
-    if (!me->recv->quiet) {
+    if (!me->collect->quiet) {
         weir_command_say(command, "connection %llu: %s", (unsigned long long)me->number, what);
     }
 }
@@ -81,13 +81,13 @@ static void connection_say(const struct connection *me, const char *what)
 // How many more records may be read, by --drop-after and --exit-after.
 static uint64_t connection_limit(const struct connection *me)
 {
-    const struct weir_collect *recv = me->recv;
+    const struct weir_collect *collect = me->collect;
     uint64_t limit = UINT64_MAX;
-    if (recv->drop_after > 0 && !me->finishing) {
-        limit = recv->drop_after - me->records;
+    if (collect->drop_after > 0 && !me->finishing) {
+        limit = collect->drop_after - me->records;
     }
-    if (recv->exit_after > 0 && recv->exit_after - recv->records < limit) {
-        limit = recv->exit_after - recv->records;
+    if (collect->exit_after > 0 && collect->exit_after - collect->records < limit) {
+        limit = collect->exit_after - collect->records;
     }
     return limit;
 }
@@ -105,11 +105,11 @@ static size_t records_take(struct connection *me, uint64_t limit)
             me->broken = took;
             break;
         }
-        weir_output_record(&me->recv->output, record, bytes);
+        weir_output_record(&me->collect->output, record, bytes);
         at += (size_t)took;
         me->records++;
-        me->recv->records++;
-        me->recv->bytes += bytes;
+        me->collect->records++;
+        me->collect->bytes += bytes;
         limit--;
     }
     return at;
@@ -140,8 +140,8 @@ static int64_t connection_read(struct connection *me)
         return 0;
     }
     size_t most = READ_BYTES;
-    if (me->recv->slow_bytes > 0 && me->recv->slow_bytes / SLOW_STEPS < most) {
-        most = me->recv->slow_bytes / SLOW_STEPS + 1;
+    if (me->collect->slow_bytes > 0 && me->collect->slow_bytes / SLOW_STEPS < most) {
+        most = me->collect->slow_bytes / SLOW_STEPS + 1;
     }
     if (!connection_room(me, most)) {
         return WEIR_EMEMORY;
@@ -168,35 +168,37 @@ static int64_t connection_read(struct connection *me)
     }
     me->filled -= took;
     memmove(me->bytes, me->bytes + took, me->filled);
-    weir_output_flush(&me->recv->output);
+    weir_output_flush(&me->collect->output);
     return me->broken != 0 ? me->broken : count;
 }
 
 static void connection_finish(struct connection *me)
 {
     me->finishing = true;
-    (void)weir_stream_shutdown(&me->stream, me->recv->socket.unix_domain ? WEIR_SHUTDOWN_BOTH
-                                                                         : WEIR_SHUTDOWN_WRITE);
+    (void)weir_stream_shutdown(&me->stream, me->collect->socket.unix_domain ? WEIR_SHUTDOWN_BOTH
+                                                                            : WEIR_SHUTDOWN_WRITE);
     weir_sleep_init(&me->nap, FINISH_NS);
 }
 
 // What follows a read. returns whether the connection goes on.
 static bool connection_goes_on(struct connection *me, int64_t count, struct weir_context *context)
 {
-    struct weir_collect *recv = me->recv;
+    struct weir_collect *collect = me->collect;
     if (count < 0 && count != -EAGAIN) {
         connection_say(me, count == WEIR_EDELIMITER ? "not octet counting: closed"
                            : count == WEIR_ETOOBIG  ? "a record is too long: closed"
                                                     : weir_command_error_text((int)count));
-        recv->faults++;
+        collect->faults++;
     }
-    if (recv->output.error != 0 || (recv->exit_after > 0 && recv->records >= recv->exit_after)) {
-        collect_stop(recv, context);
+    if (collect->output.error != 0 ||
+        (collect->exit_after > 0 && collect->records >= collect->exit_after)) {
+        collect_stop(collect, context);
         return false;
     }
-    if (count > 0 && recv->drop_after > 0 && me->records >= recv->drop_after && !me->finishing) {
+    if (count > 0 && collect->drop_after > 0 && me->records >= collect->drop_after &&
+        !me->finishing) {
         connection_say(me, "dropped");
-        if (recv->socket.unix_domain) {
+        if (collect->socket.unix_domain) {
             return false; // what was not read comes again
         }
         connection_finish(me); // TCP's sender may believe that we have it
@@ -206,18 +208,18 @@ static bool connection_goes_on(struct connection *me, int64_t count, struct weir
 
 static void connection_end(struct connection *me, struct weir_context *context)
 {
-    struct weir_collect *recv = me->recv;
+    struct weir_collect *collect = me->collect;
     char text[120];
     if (me->filled > 0) {
-        recv->torn++;
+        collect->torn++;
         snprintf(text, sizeof(text), "%zu bytes of an unfinished record at its end: not written",
                  me->filled);
         connection_say(me, text);
     }
     snprintf(text, sizeof(text), "over, %llu records", (unsigned long long)me->records);
     connection_say(me, text);
-    if (recv->once) {
-        collect_stop(recv, context);
+    if (collect->once) {
+        collect_stop(collect, context);
     }
     free(me->bytes);
     weir_stream_close(&me->stream);
@@ -229,11 +231,11 @@ static enum weir_poll connection_poll(struct weir_future *future, struct weir_co
     int64_t count;
     weir_begin(me);
     for (;;) {
-        if (me->recv->stopping && !me->finishing) {
+        if (me->collect->stopping && !me->finishing) {
             connection_finish(me);
         }
         weir_stream_ready_init(&me->ready, &me->stream, WEIR_READABLE);
-        weir_notified_init(&me->stop, &me->recv->stop);
+        weir_notified_init(&me->stop, &me->collect->stop);
         weir_select(me, context, me->winner, NULL, &me->ready.future,
                     me->finishing ? &me->nap.future : &me->stop.future);
         weir_drop(&me->stop.future, context);
@@ -251,8 +253,8 @@ static enum weir_poll connection_poll(struct weir_future *future, struct weir_co
         }
         if (count == -EAGAIN) {
             weir_stream_ready_again(&me->ready);
-        } else if (me->recv->slow_bytes > 0 && !me->finishing) {
-            weir_sleep_init(&me->nap, (uint64_t)count * WEIR_NS_PER_S / me->recv->slow_bytes);
+        } else if (me->collect->slow_bytes > 0 && !me->finishing) {
+            weir_sleep_init(&me->nap, (uint64_t)count * WEIR_NS_PER_S / me->collect->slow_bytes);
             weir_await(me, context, &me->nap);
         }
     }
@@ -268,7 +270,7 @@ static enum weir_poll connection_poll(struct weir_future *future, struct weir_co
 
 struct serve {
     struct weir_future future;
-    struct weir_collect *recv;
+    struct weir_collect *collect;
     struct weir_accept accept;
     struct weir_stream accepted;
     struct weir_stream_ready ready; // datagrams
@@ -283,18 +285,18 @@ struct serve {
 
 static void connection_start(struct serve *me, struct weir_context *context)
 {
-    struct weir_collect *recv = me->recv;
+    struct weir_collect *collect = me->collect;
     struct connection connection = {.future = {.poll = connection_poll},
-                                    .recv = recv,
+                                    .collect = collect,
                                     .stream = me->accepted,
-                                    .unframing = recv->unframing,
-                                    .number = ++recv->connections};
+                                    .unframing = collect->unframing,
+                                    .number = ++collect->connections};
     connection_say(&connection, "open");
     int code = weir_scope_spawn(&me->scope, context, &connection.future, sizeof(connection),
                                 WEIR_SPAWN_PINNED);
     if (code < 0) {
         connection_say(&connection, weir_command_error_text(code));
-        recv->faults++;
+        collect->faults++;
         weir_stream_close(&me->accepted);
     }
     me->accepted = (struct weir_stream){0};
@@ -303,37 +305,37 @@ static void connection_start(struct serve *me, struct weir_context *context)
 // Connections that were made before we stopped have a right to be read.
 static void backlog_take(struct serve *me, struct weir_context *context)
 {
-    int fd = accept4(me->recv->listener.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    int fd = accept4(me->collect->listener.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     while (fd >= 0) {
-        if (weir_stream_open(&me->accepted, me->recv->runtime, fd) == 0) {
+        if (weir_stream_open(&me->accepted, me->collect->runtime, fd) == 0) {
             connection_start(me, context);
         } else {
             (void)close(fd);
         }
-        fd = accept4(me->recv->listener.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        fd = accept4(me->collect->listener.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     }
 }
 
 static void signal_seen(struct serve *me, struct weir_context *context)
 {
-    if (!signal_take(me->recv)) {
+    if (!signal_take(me->collect)) {
         weir_stream_ready_again(&me->signal);
-    } else if (me->recv->stopping) {
+    } else if (me->collect->stopping) {
         weir_scope_cancel(&me->scope, context); // asked twice
     } else {
-        collect_stop(me->recv, context);
+        collect_stop(me->collect, context);
     }
 }
 
 static enum weir_poll serve_stream_poll(struct weir_future *future, struct weir_context *context)
 {
     struct serve *me = (struct serve *)future;
-    struct weir_collect *recv = me->recv;
+    struct weir_collect *collect = me->collect;
     weir_begin(me);
-    while (!recv->stopping) {
-        weir_accept_init(&me->accept, &recv->listener, &me->accepted);
-        weir_stream_ready_init(&me->signal, &recv->signals, WEIR_READABLE);
-        weir_notified_init(&me->stop, &recv->stop);
+    while (!collect->stopping) {
+        weir_accept_init(&me->accept, &collect->listener, &me->accepted);
+        weir_stream_ready_init(&me->signal, &collect->signals, WEIR_READABLE);
+        weir_notified_init(&me->stop, &collect->stop);
         weir_select(me, context, me->winner, NULL, &me->signal.future, &me->stop.future,
                     &me->accept.future);
         if (me->winner == 0) {
@@ -351,10 +353,10 @@ static enum weir_poll serve_stream_poll(struct weir_future *future, struct weir_
         weir_drop(&me->accept.future, context);
     }
     backlog_take(me, context);
-    weir_stream_close(&recv->listener);
+    weir_stream_close(&collect->listener);
     weir_scope_wait_init(&me->wait, &me->scope);
     do {
-        weir_stream_ready_init(&me->signal, &recv->signals, WEIR_READABLE);
+        weir_stream_ready_init(&me->signal, &collect->signals, WEIR_READABLE);
         weir_select(me, context, me->winner, NULL, &me->wait.future, &me->signal.future);
         if (me->winner == 1) {
             signal_seen(me, context);
@@ -373,18 +375,19 @@ static enum weir_poll serve_stream_poll(struct weir_future *future, struct weir_
 // One datagram is one record, whatever it holds. returns its bytes, or -EAGAIN when there is none.
 static int64_t datagram_take(struct serve *me, struct weir_context *context)
 {
-    struct weir_collect *recv = me->recv;
+    struct weir_collect *collect = me->collect;
     ssize_t count =
-        recvfrom(recv->listener.fd, me->bytes, WEIR_RECORD_BYTES_MAX, MSG_DONTWAIT, NULL, NULL);
+        recvfrom(collect->listener.fd, me->bytes, WEIR_RECORD_BYTES_MAX, MSG_DONTWAIT, NULL, NULL);
     if (count < 0) {
         return errno == EAGAIN ? -EAGAIN : 0; // an error that was pending is gone now
     }
-    weir_output_record(&recv->output, me->bytes, (size_t)count);
-    weir_output_flush(&recv->output);
-    recv->records++;
-    recv->bytes += (uint64_t)count;
-    if (recv->output.error != 0 || (recv->exit_after > 0 && recv->records >= recv->exit_after)) {
-        collect_stop(recv, context);
+    weir_output_record(&collect->output, me->bytes, (size_t)count);
+    weir_output_flush(&collect->output);
+    collect->records++;
+    collect->bytes += (uint64_t)count;
+    if (collect->output.error != 0 ||
+        (collect->exit_after > 0 && collect->records >= collect->exit_after)) {
+        collect_stop(collect, context);
     }
     return count;
 }
@@ -392,25 +395,26 @@ static int64_t datagram_take(struct serve *me, struct weir_context *context)
 static enum weir_poll serve_datagram_poll(struct weir_future *future, struct weir_context *context)
 {
     struct serve *me = (struct serve *)future;
-    struct weir_collect *recv = me->recv;
+    struct weir_collect *collect = me->collect;
     int64_t count;
     weir_begin(me);
-    while (!recv->stopping) {
-        weir_stream_ready_init(&me->ready, &recv->listener, WEIR_READABLE);
-        weir_stream_ready_init(&me->signal, &recv->signals, WEIR_READABLE);
+    while (!collect->stopping) {
+        weir_stream_ready_init(&me->ready, &collect->listener, WEIR_READABLE);
+        weir_stream_ready_init(&me->signal, &collect->signals, WEIR_READABLE);
         weir_select(me, context, me->winner, NULL, &me->signal.future, &me->ready.future);
         if (me->winner == 0) {
             signal_seen(me, context);
         } else if ((count = datagram_take(me, context)) < 0) {
             weir_stream_ready_again(&me->ready);
-        } else if (recv->slow_bytes > 0) {
-            weir_sleep_init(&me->nap, (uint64_t)count * WEIR_NS_PER_S / recv->slow_bytes);
+        } else if (collect->slow_bytes > 0) {
+            weir_sleep_init(&me->nap, (uint64_t)count * WEIR_NS_PER_S / collect->slow_bytes);
             weir_await(me, context, &me->nap);
         }
         weir_drop(&me->signal.future, context);
         weir_drop(&me->ready.future, context);
     }
-    while (recv->output.error == 0 && (recv->exit_after == 0 || recv->records < recv->exit_after) &&
+    while (collect->output.error == 0 &&
+           (collect->exit_after == 0 || collect->records < collect->exit_after) &&
            datagram_take(me, context) >= 0) {
     }
     weir_exit(me);
@@ -420,17 +424,17 @@ static enum weir_poll serve_datagram_poll(struct weir_future *future, struct wei
     weir_end(me);
 }
 
-int weir_collect_run(struct weir_collect *recv)
+int weir_collect_run(struct weir_collect *collect)
 {
-    struct serve serve = {.recv = recv};
-    serve.future.poll = recv->socket.stream ? serve_stream_poll : serve_datagram_poll;
-    if (!recv->socket.stream) {
+    struct serve serve = {.collect = collect};
+    serve.future.poll = collect->socket.stream ? serve_stream_poll : serve_datagram_poll;
+    if (!collect->socket.stream) {
         serve.bytes = malloc(WEIR_RECORD_BYTES_MAX);
         if (serve.bytes == NULL) {
             return WEIR_EMEMORY;
         }
     }
-    int code = weir_block_on(recv->runtime, &serve.future, sizeof(serve));
+    int code = weir_block_on(collect->runtime, &serve.future, sizeof(serve));
     free(serve.bytes);
     return code;
 }

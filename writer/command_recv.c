@@ -73,42 +73,42 @@ static int framing_take(struct weir_arguments *arguments, enum weir_unframing *u
     return 0;
 }
 
-static int option_take(struct weir_collect *recv, struct weir_arguments *arguments)
+static int option_take(struct weir_collect *collect, struct weir_arguments *arguments)
 {
     const char *name = arguments->name;
     if (strcmp(name, "listen") == 0) {
-        return text_take(arguments, &recv->endpoint);
+        return text_take(arguments, &collect->endpoint);
     }
     if (strcmp(name, "to-file") == 0) {
-        return text_take(arguments, &recv->file);
+        return text_take(arguments, &collect->file);
     }
     if (strcmp(name, "framing") == 0) {
-        return framing_take(arguments, &recv->unframing);
+        return framing_take(arguments, &collect->unframing);
     }
     if (strcmp(name, "slow") == 0) {
-        return weir_arguments_number(arguments, 1, 1000000000000, &recv->slow_bytes);
+        return weir_arguments_number(arguments, 1, 1000000000000, &collect->slow_bytes);
     }
     if (strcmp(name, "drop-after") == 0) {
-        return weir_arguments_number(arguments, 1, 1000000000000, &recv->drop_after);
+        return weir_arguments_number(arguments, 1, 1000000000000, &collect->drop_after);
     }
     if (strcmp(name, "exit-after") == 0) {
-        return weir_arguments_number(arguments, 1, 1000000000000, &recv->exit_after);
+        return weir_arguments_number(arguments, 1, 1000000000000, &collect->exit_after);
     }
     if (strcmp(name, "count") == 0) {
-        return flag_take(arguments, &recv->count_only);
+        return flag_take(arguments, &collect->count_only);
     }
     if (strcmp(name, "once") == 0) {
-        return flag_take(arguments, &recv->once);
+        return flag_take(arguments, &collect->once);
     }
     if (strcmp(name, "quiet") == 0) {
-        return flag_take(arguments, &recv->quiet);
+        return flag_take(arguments, &collect->quiet);
     }
     return weir_command_refuse(command, "unknown option %s",
                                arguments->values[arguments->next - 1]);
 }
 
 // returns 0, or an exit status plus one, so that --help can end the command too.
-static int arguments_take(struct weir_collect *recv, int count, char **values)
+static int arguments_take(struct weir_collect *collect, int count, char **values)
 {
     struct weir_arguments arguments = {.command = command, .values = values, .count = count};
     enum weir_argument kind = weir_arguments_next(&arguments);
@@ -119,39 +119,39 @@ static int arguments_take(struct weir_collect *recv, int count, char **values)
         if (strcmp(arguments.name, "help") == 0) {
             return help_print() + 1;
         }
-        int status = option_take(recv, &arguments);
+        int status = option_take(collect, &arguments);
         if (status != 0) {
             return status + 1;
         }
     }
-    if (recv->endpoint == NULL) {
+    if (collect->endpoint == NULL) {
         return weir_command_refuse(command, "--listen is missing: where to listen, for example "
                                             "--listen tcp://127.0.0.1:5140") +
                1;
     }
-    if (recv->file != NULL && recv->count_only) {
+    if (collect->file != NULL && collect->count_only) {
         return weir_command_refuse(command, "--to-file and --count contradict each other") + 1;
     }
     return 0;
 }
 
 // The descriptor the records go to, -1 for none. returns 0 or an exit status, said.
-static int output_open(struct weir_collect *recv)
+static int output_open(struct weir_collect *collect)
 {
-    int fd = recv->count_only ? -1 : STDOUT_FILENO;
-    if (recv->file != NULL) {
-        fd = open(recv->file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0644);
+    int fd = collect->count_only ? -1 : STDOUT_FILENO;
+    if (collect->file != NULL) {
+        fd = open(collect->file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0644);
         if (fd < 0) {
-            weir_command_say(command, "--to-file: %s: %s", recv->file, strerror(errno));
+            weir_command_say(command, "--to-file: %s: %s", collect->file, strerror(errno));
             return WEIR_EXIT_SYSTEM;
         }
     }
-    if (weir_output_init(&recv->output, fd) != 0) {
+    if (weir_output_init(&collect->output, fd) != 0) {
         weir_command_say(command, "no memory");
         return WEIR_EXIT_SYSTEM;
     }
-    recv->output.patient = weir_collect_patient;
-    recv->output.context = recv;
+    collect->output.patient = weir_collect_patient;
+    collect->output.context = collect;
     return 0;
 }
 
@@ -169,76 +169,76 @@ static int signals_open(void)
     return fd < 0 ? -errno : fd;
 }
 
-static int runtime_open(struct weir_collect *recv, int signal_fd)
+static int runtime_open(struct weir_collect *collect, int signal_fd)
 {
     struct weir_runtime_options options = {.workers = 0};
-    int code = weir_runtime_create(&recv->runtime, &options);
+    int code = weir_runtime_create(&collect->runtime, &options);
     if (code == 0) {
-        code = weir_stream_open(&recv->signals, recv->runtime, signal_fd);
+        code = weir_stream_open(&collect->signals, collect->runtime, signal_fd);
     }
     if (code == 0) {
-        code = weir_stream_open(&recv->listener, recv->runtime, recv->socket.fd);
+        code = weir_stream_open(&collect->listener, collect->runtime, collect->socket.fd);
     }
     if (code == 0) {
-        weir_notify_init(&recv->stop, recv->runtime);
+        weir_notify_init(&collect->stop, collect->runtime);
     }
     return code;
 }
 
-static int summarize(const struct weir_collect *recv, int code)
+static int summarize(const struct weir_collect *collect, int code)
 {
-    if (!recv->quiet) {
+    if (!collect->quiet) {
         char records[WEIR_NUMBER_TEXT_BYTES];
         char bytes[WEIR_NUMBER_TEXT_BYTES];
         weir_command_say(command,
                          "%s records, %s bytes, %llu connections, %llu unfinished records, "
                          "%llu faults",
-                         weir_number_text(records, recv->records),
-                         weir_number_text(bytes, recv->bytes),
-                         (unsigned long long)recv->connections, (unsigned long long)recv->torn,
-                         (unsigned long long)recv->faults);
+                         weir_number_text(records, collect->records),
+                         weir_number_text(bytes, collect->bytes),
+                         (unsigned long long)collect->connections,
+                         (unsigned long long)collect->torn, (unsigned long long)collect->faults);
     }
-    if (recv->output.error != 0) {
+    if (collect->output.error != 0) {
         weir_command_say(command, "%s: %s: some records were not written",
-                         recv->file == NULL ? "standard output" : recv->file,
-                         strerror(recv->output.error));
+                         collect->file == NULL ? "standard output" : collect->file,
+                         strerror(collect->output.error));
     }
     if (code < 0) {
         weir_command_say(command, "%s", weir_command_error_text(code));
     }
-    return recv->output.error != 0 || code < 0 ? WEIR_EXIT_SYSTEM : WEIR_EXIT_GOOD;
+    return collect->output.error != 0 || code < 0 ? WEIR_EXIT_SYSTEM : WEIR_EXIT_GOOD;
 }
 
 int weir_command_recv(int count, char **values)
 {
-    struct weir_collect recv = {.unframing = WEIR_UNFRAMING_NEWLINE};
-    int status = arguments_take(&recv, count, values);
+    struct weir_collect collect = {.unframing = WEIR_UNFRAMING_NEWLINE};
+    int status = arguments_take(&collect, count, values);
     if (status != 0) {
         return status - 1;
     }
     int signal_fd = signals_open();
-    status = output_open(&recv);
+    status = output_open(&collect);
     if (status == 0) {
-        status = weir_listener_open(&recv.socket, command, "listen", recv.endpoint);
+        status = weir_listener_open(&collect.socket, command, "listen", collect.endpoint);
     }
     if (status != 0) {
-        weir_output_deinit(&recv.output);
+        weir_output_deinit(&collect.output);
         return status;
     }
-    int code = signal_fd < 0 ? signal_fd : runtime_open(&recv, signal_fd);
+    int code = signal_fd < 0 ? signal_fd : runtime_open(&collect, signal_fd);
     if (code == 0) {
-        if (!recv.quiet) {
-            weir_command_say(command, "listening on %s", recv.endpoint);
+        if (!collect.quiet) {
+            weir_command_say(command, "listening on %s", collect.endpoint);
         }
-        code = weir_collect_run(&recv);
+        code = weir_collect_run(&collect);
     }
-    status = summarize(&recv, code);
-    weir_stream_close(&recv.signals);
-    weir_stream_close(&recv.listener);
-    weir_listener_unlink(&recv.socket);
-    if (recv.runtime != NULL) {
-        weir_runtime_destroy(recv.runtime);
+    status = summarize(&collect, code);
+    weir_stream_close(&collect.signals);
+    weir_stream_close(&collect.listener);
+    weir_listener_unlink(&collect.socket);
+    if (collect.runtime != NULL) {
+        weir_runtime_destroy(collect.runtime);
     }
-    weir_output_deinit(&recv.output);
+    weir_output_deinit(&collect.output);
     return status;
 }

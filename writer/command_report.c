@@ -115,6 +115,26 @@ static void row_histogram(FILE *to, const char *name, const struct weir_histogra
     fprintf(to, "  %-26s %15s   half of them below; 99 in 100 below %s\n", name, half, most);
 }
 
+static void reasons_add(char *text, size_t text_bytes, const uint64_t *numbers,
+                        const char *const *labels, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        size_t used = strlen(text);
+        if (numbers[i] > 0) {
+            snprintf(text + used, text_bytes - used, "%s%llu %s", used == 0 ? "" : ", ",
+                     (unsigned long long)numbers[i], labels[i]);
+        }
+    }
+}
+
+void weir_report_reasons(const struct weir_metrics *metrics, char *text, size_t text_bytes)
+{
+    text[0] = '\0';
+    reasons_add(text, text_bytes, metrics->rejected_messages, rejection_labels,
+                WEIR_REJECTIONS_COUNT);
+    reasons_add(text, text_bytes, metrics->dropped_messages, drop_labels, WEIR_DROPS_COUNT);
+}
+
 void weir_report_books(FILE *to, const struct weir_metrics *metrics, uint64_t elapsed_ns)
 {
     row(to, "offered", metrics->offered_messages);

@@ -31,7 +31,6 @@ struct send {
     struct weir_control control;
     struct weir_lines lines;
     uint64_t begun_ns;
-    uint64_t refused; // lines not taken for a reason that the pool's books do not have
     bool too_long_said;
     bool unreadable; // a file, or the rest of one
 };
@@ -229,20 +228,13 @@ static int arguments_take(struct send *send, int count, char **values)
 
 static void line_send(struct send *send, const char *name, const char *line, size_t bytes)
 {
-    int code = weir_log(send->control.pool, line, bytes);
-    if (code == 0) {
-        return;
-    }
+    int code = weir_log(send->control.pool, line, bytes); // the books count what is not taken
     if (code == WEIR_ETOOBIG && !send->too_long_said) {
         send->too_long_said = true;
         weir_command_say(command,
                          "%s: a line is longer than --message-bytes-max (%lu with its "
                          "framing): not sent, like all others that are",
                          name, (unsigned long)send->options.message_bytes_max);
-    }
-    if (code != WEIR_EFULL && code != WEIR_ETOOBIG && code != WEIR_EDELIMITER &&
-        code != WEIR_ECLOSED && code != WEIR_EFORKED) {
-        send->refused++;
     }
 }
 
@@ -262,8 +254,11 @@ static void line_complete(struct send *send, int fd, const char *name)
     uint64_t until = weir_command_now_ns() + COMPLETE_NS;
     while (weir_lines_partial(&send->lines) && weir_command_now_ns() < until) {
         struct pollfd input = {.fd = fd, .events = POLLIN};
-        int code = poll(&input, 1, COMPLETE_STEP_MS); // the control thread may interrupt it
-        if (code == 1 && weir_lines_fill(&send->lines, fd, 1) <= 0) {
+        if (poll(&input, 1, COMPLETE_STEP_MS) != 1) {
+            continue; // or interrupted by the control thread, as the read may be
+        }
+        int64_t count = weir_lines_fill(&send->lines, fd, 1);
+        if (count <= 0 && count != -EINTR) {
             break;
         }
         lines_send(send, name);
@@ -333,7 +328,7 @@ static int status_of(const struct send *send, const struct weir_metrics *metrics
     if (send->unreadable) {
         return WEIR_EXIT_SYSTEM;
     }
-    if (send->refused > 0 || metrics->confirmed_messages < metrics->offered_messages) {
+    if (metrics->confirmed_messages < metrics->offered_messages) {
         return WEIR_EXIT_UNDELIVERED;
     }
     if (close_code == WEIR_EUNPROVEN) {
@@ -352,18 +347,10 @@ static int send_finish(void *context, int close_code)
     uint64_t offered = metrics.offered_messages;
     uint64_t missing = offered - metrics.confirmed_messages;
     if (missing > 0) {
-        weir_command_say(command,
-                         "%llu of %llu messages not delivered: %llu too long, %llu refused "
-                         "otherwise, %llu dropped",
-                         (unsigned long long)missing, (unsigned long long)offered,
-                         (unsigned long long)metrics.rejected_messages[WEIR_REJECTED_TOO_BIG],
-                         (unsigned long long)(weir_metrics_rejected(&metrics) -
-                                              metrics.rejected_messages[WEIR_REJECTED_TOO_BIG]),
-                         (unsigned long long)weir_metrics_dropped(&metrics));
-    }
-    if (send->refused > 0) {
-        weir_command_say(command, "%llu lines not sent: this framing cannot carry them",
-                         (unsigned long long)send->refused);
+        char reasons[400];
+        weir_report_reasons(&metrics, reasons, sizeof(reasons));
+        weir_command_say(command, "%llu of %llu messages not delivered: %s",
+                         (unsigned long long)missing, (unsigned long long)offered, reasons);
     }
     if (missing == 0 && close_code == WEIR_EUNPROVEN) {
         weir_command_say(command,
