@@ -103,6 +103,7 @@ static void counters_fill(struct weir_counters *counters, uint64_t factor)
     FILL(sent_bytes);
     FILL(connects);
     FILL(disconnects);
+    FILL(epochs);
     FILL(received_bytes);
     FILL(wakes);
     for (size_t index = 0; index < WEIR_FAULTS_COUNT; index++) {
@@ -138,6 +139,7 @@ static void expect_sums(const struct weir_metrics *metrics, uint64_t factor)
     EXPECT(sent_bytes);
     EXPECT(connects);
     EXPECT(disconnects);
+    EXPECT(epochs);
     EXPECT(received_bytes);
     EXPECT(wakes);
     for (size_t index = 0; index < WEIR_FAULTS_COUNT; index++) {
@@ -514,6 +516,7 @@ static void test_text_has_every_number(void **state)
     EXPECT(wakes, "wakes_total");
     EXPECT(connects, "connects_total");
     EXPECT(disconnects, "disconnects_total");
+    EXPECT(epochs, "epochs_total");
     EXPECT(received_bytes, "received_bytes_total");
     EXPECT(writers, "writers");
     EXPECT(writers_connected, "writers_connected");

@@ -150,6 +150,7 @@ void weir_report_books(FILE *to, const struct weir_metrics *metrics, uint64_t el
     row_bytes(to, "sends (system calls)", metrics->sends, metrics->sent_bytes);
     row(to, "connections made", metrics->connects);
     row(to, "connections lost", metrics->disconnects);
+    row(to, "connections proven and replaced", metrics->epochs);
     uint64_t faults = sum(metrics->faults, WEIR_FAULTS_COUNT);
     if (faults > 0) {
         row(to, "faults", faults);

@@ -52,6 +52,13 @@
 // system's TCP_USER_TIMEOUT in milliseconds, it still fits with ease.
 #define WEIR_INTERVAL_MS_MAX 86400000
 
+// What is sent again when a collector dies over data that it had not read: seconds of a busy log,
+// and at 100 MB/s a new connection every 40 ms. A quarter of the buffer at most, see plan.c.
+#define WEIR_EPOCH_BYTES_MAX_DEFAULT "4m"
+// How long a message waits for its proof when little is logged; a connection every ten seconds is
+// nothing to a collector.
+#define WEIR_EPOCH_INTERVAL_MS_DEFAULT "10000"
+
 // ---- Headers ----
 
 // RFC 5424 section 6: the longest fields, with a terminator.

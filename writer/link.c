@@ -12,6 +12,8 @@
 // coarse; TCP: large enough that the system call's cost disappears.
 #define SEND_BYTES_MAX_UNIX (64u * 1024)
 #define SEND_BYTES_MAX_TCP (256u * 1024)
+// And at least, after failures: a short message or two.
+#define SEND_BYTES_MIN 128u
 // Sends in one go, before the task looks at everything else again.
 #define SENDS_MAX 8
 // Datagrams in one go.
@@ -75,8 +77,17 @@ static void link_option(struct weir_writer *me, enum weir_socket_option option, 
     (void)me->os->socket_option(me->os->self, me->stream.fd, option, value);
 }
 
+// Bytes of one send on the present endpoint, at most.
+static uint32_t link_send_bytes_max(const struct weir_writer *me)
+{
+    return weir_link_is_unix(link_endpoint(me)) ? SEND_BYTES_MAX_UNIX : SEND_BYTES_MAX_TCP;
+}
+
 void weir_link_begin(struct weir_writer *me)
 {
+    if (me->send_bytes_max == 0 || me->send_bytes_max > link_send_bytes_max(me)) {
+        me->send_bytes_max = link_send_bytes_max(me);
+    }
     enum weir_ledger_kind kind = WEIR_LEDGER_SENT;
     if (me->plan->confirm == WEIR_CONFIRM_PEER) {
         kind = weir_link_is_unix(link_endpoint(me)) ? WEIR_LEDGER_UNIX : WEIR_LEDGER_TCP;
@@ -107,6 +118,41 @@ static void link_error(struct weir_writer *me, int error, enum weir_fault fault)
         weir_ledger_error(&me->ledger, error);
     }
     weir_link_break(me, error == -ECONNRESET ? WEIR_FAULT_RESET : fault);
+}
+
+// ---- Reading ----
+
+// Reads and counts once; notes the peer's end and errors.  returns  false: there is nothing to read.
+static bool link_read(struct weir_writer *me)
+{
+    unsigned char bytes[4096];
+    int64_t count = me->os->socket_recv(me->os->self, me->stream.fd, bytes, sizeof(bytes));
+    if (count > 0) {
+        weir_counter_add(&me->counters.received_bytes, (uint64_t)count);
+    } else if (count == 0 && me->plan->stream) {
+        weir_ledger_end_of_stream(&me->ledger);
+        me->peer_ended = true;
+        if (me->machine != WEIR_STATE_DRAINING) {
+            weir_link_break(me, WEIR_FAULT_PEER_CLOSED);
+        }
+    } else if (count == -EAGAIN || count == -EWOULDBLOCK) {
+        return false;
+    } else if (count < 0 && count != -EINTR) {
+        link_error(me, (int)count, WEIR_FAULT_READ);
+    }
+    return true;
+}
+
+// The peer is known to have ended its side: reads up to there, since an end that was read before
+// any error tells that the peer had read to ours.
+static void link_read_end(struct weir_writer *me)
+{
+    for (uint32_t i = 0; i < READS_MAX && !me->peer_ended && me->broken == 0; i++) {
+        if (!link_read(me)) {
+            break;
+        }
+    }
+    weir_link_break(me, WEIR_FAULT_PEER_CLOSED);
 }
 
 // ---- Sending ----
@@ -164,13 +210,12 @@ static void link_send_stream(struct weir_writer *me)
     bool tcp = link_endpoint(me)->transport == WEIR_TRANSPORT_TCP;
     // On TCP the first write after the peer's close succeeds and is lost: look before.
     if (tcp && (link_state(me) & WEIR_PEER_CLOSED) != 0) {
-        weir_link_break(me, WEIR_FAULT_PEER_CLOSED);
+        link_read_end(me);
         return;
     }
     struct weir_iovec parts[PARTS_MAX];
     for (uint32_t i = 0; i < SENDS_MAX && weir_transit_unsent(&me->transit); i++) {
-        size_t count = weir_transit_gather(&me->transit, parts, PARTS_MAX,
-                                           tcp ? SEND_BYTES_MAX_TCP : SEND_BYTES_MAX_UNIX);
+        size_t count = weir_transit_gather(&me->transit, parts, PARTS_MAX, me->send_bytes_max);
         int64_t sent = me->os->socket_send(me->os->self, me->stream.fd, parts, count);
         if (sent > 0) {
             link_sent(me, (uint64_t)sent);
@@ -211,33 +256,28 @@ void weir_link_send(struct weir_writer *me)
     }
 }
 
+// A Unix peer confirms whole sends. One that dies before it has read a whole one confirms nothing,
+// and would get the same send again and again: so after such a connection sends are half as large,
+// and they grow again with each confirmation.
+void weir_link_adapt(struct weir_writer *me, bool progress)
+{
+    uint32_t bytes = progress ? me->send_bytes_max * 2 : me->send_bytes_max / 2;
+    uint32_t bytes_max = link_send_bytes_max(me);
+    bytes = bytes < SEND_BYTES_MIN ? SEND_BYTES_MIN : bytes;
+    me->send_bytes_max = bytes < bytes_max ? bytes : bytes_max;
+}
+
 // ---- Receiving ----
 
 void weir_link_receive(struct weir_writer *me, struct weir_context *context)
 {
-    unsigned char bytes[4096];
-    if (me->broken != 0 || me->peer_ended) {
-        return;
-    }
     for (uint32_t i = 0; i < READS_MAX; i++) {
-        if (weir_future_poll(&me->readable.future, context) == WEIR_PENDING) {
+        if (me->broken != 0 || me->peer_ended ||
+            weir_future_poll(&me->readable.future, context) == WEIR_PENDING) {
             return;
         }
-        int64_t count = me->os->socket_recv(me->os->self, me->stream.fd, bytes, sizeof(bytes));
-        if (count > 0) {
-            weir_counter_add(&me->counters.received_bytes, (uint64_t)count);
-        } else if (count == 0 && me->plan->stream) {
-            weir_ledger_end_of_stream(&me->ledger);
-            me->peer_ended = true;
-            if (me->machine != WEIR_STATE_DRAINING) {
-                weir_link_break(me, WEIR_FAULT_PEER_CLOSED);
-            }
-            return;
-        } else if (count == -EAGAIN || count == -EWOULDBLOCK) {
+        if (!link_read(me)) {
             weir_stream_ready_again(&me->readable);
-        } else if (count < 0 && count != -EINTR) {
-            link_error(me, (int)count, WEIR_FAULT_READ);
-            return;
         }
     }
     // There may be more, and no event will tell: look again after the others had their turn.
@@ -314,6 +354,5 @@ bool weir_link_proof(struct weir_writer *me)
         weir_link_break(me, WEIR_FAULT_RESET);
         return false;
     }
-    weir_transit_confirm(&me->transit, me->transit.sent, me->now_ns);
     return true;
 }

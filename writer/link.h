@@ -28,6 +28,9 @@ void weir_link_begin(struct weir_writer *writer);
 // breaks (`broken`).
 void weir_link_send(struct weir_writer *writer);
 
+// Adapts the size of sends to a connection that brought progress, or ended without any.
+void weir_link_adapt(struct weir_writer *writer, bool progress);
+
 // Reads and counts what the peer sent back; notices the end.
 void weir_link_receive(struct weir_writer *writer, struct weir_context *context);
 

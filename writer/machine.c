@@ -14,8 +14,11 @@
 //    there is nothing left to deliver and nobody left to ask.
 // I  Closing, and everything is sent: say so to the peer (end of stream) and wait for its answer.
 // J  Closing, and there is nothing to deliver and no connection: nothing needs a proof.
-// K  The proof is there: done.
+// K  The proof is there, and it was the last: done.
 // L  The time for closing is over, whatever the state: what is held is dropped and counted.
+// M  Enough was sent to a TCP peer on its kernel's word alone: let the peer prove that it has read
+//    it, as at the end, before more is sent (epoch.h).
+// N  The proof of an epoch is there: what it carried is confirmed, and the next one begins.
 // X  Cannot be: an event the writer does not raise in that state. Reaching one is a bug.
 #include "writer/machine.h"
 
@@ -55,8 +58,10 @@ static const struct weir_machine_row machine_rows[] = {
     {'H', DRAINING,          ON(BROKEN),                   CLEAR, TO(CLOSED,    END)},
     {'I', READY,             ON(FINISH),                   ANY,   TO(DRAINING,  SHUT)},
     {'J', APART,             ON(FINISH),                   CLEAR, TO(CLOSED,    END)},
-    {'K', DRAINING,          ON(PROVEN),                   ANY,   TO(CLOSED,    END)},
+    {'K', DRAINING,          ON(PROVEN),                   CLEAR, TO(CLOSED,    END)},
     {'L', LIVE,              ON(DEADLINE),                 ANY,   TO(CLOSED,    END)},
+    {'M', READY,             ON(ROTATE),                   ANY,   TO(DRAINING,  SHUT)},
+    {'N', DRAINING,          ON(PROVEN),                   HELD,  TO(DIALING,   TURN)},
 
     {'X', APART,             ON(FINISH),                   HELD,  TO(CLOSED, IMPOSSIBLE)},
     {'X', ANY_STATE & ~DOWN, ON(RETRY),                    ANY,   TO(CLOSED, IMPOSSIBLE)},
@@ -67,6 +72,7 @@ static const struct weir_machine_row machine_rows[] = {
     {'X', ANY_STATE & ~SENDING, ON(SENT_ALL),              ANY,   TO(CLOSED, IMPOSSIBLE)},
     {'X', APART|CLOSED,      ON(BROKEN),                   ANY,   TO(CLOSED, IMPOSSIBLE)},
     {'X', SENDING|DRAINING|CLOSED, ON(FINISH),             ANY,   TO(CLOSED, IMPOSSIBLE)},
+    {'X', ANY_STATE & ~READY, ON(ROTATE),                  ANY,   TO(CLOSED, IMPOSSIBLE)},
     {'X', ANY_STATE & ~DRAINING, ON(PROVEN),               ANY,   TO(CLOSED, IMPOSSIBLE)},
     {'X', CLOSED,            ON(DEADLINE),                 ANY,   TO(CLOSED, IMPOSSIBLE)},
 };

@@ -17,7 +17,7 @@
     X(WEIR_STATE_DIALING, "dialing", "connects to one of them")                                    \
     X(WEIR_STATE_READY, "ready", "connected; nothing waits to be sent")                            \
     X(WEIR_STATE_SENDING, "sending", "connected; something waits to be sent")                      \
-    X(WEIR_STATE_DRAINING, "draining", "all is sent and our side is shut; waits for the proof")    \
+    X(WEIR_STATE_DRAINING, "draining", "our side is shut; waits for the proof of what was sent")   \
     X(WEIR_STATE_CLOSED, "closed", "the end; the writer's task is over")
 
 #define WEIR_MACHINE_EVENTS(X)                                                                     \
@@ -28,6 +28,7 @@
     X(WEIR_EVENT_WORK, "work", "there is something to send, and room to send it")                  \
     X(WEIR_EVENT_SENT_ALL, "sent_all", "everything taken so far is sent")                          \
     X(WEIR_EVENT_BROKEN, "broken", "the connection is over: error, end of stream, stall")          \
+    X(WEIR_EVENT_ROTATE, "rotate", "the epoch is full, old, or somebody waits for its proof")      \
     X(WEIR_EVENT_FINISH, "finish", "closing, and nothing is left that was not sent")               \
     X(WEIR_EVENT_PROVEN, "proven", "the peer has everything, as far as can be known")              \
     X(WEIR_EVENT_DEADLINE, "deadline", "the time for closing is over")
@@ -46,6 +47,7 @@
     X(WEIR_ACTION_BACK_OFF, "back_off", "close the attempt and wait before the next")              \
     X(WEIR_ACTION_BREAK, "break", "end the ledger, close, and wait before the next attempt")       \
     X(WEIR_ACTION_SHUT, "shut", "shut our side of the connection and wait for the other's")        \
+    X(WEIR_ACTION_TURN, "turn", "close what is proven and dial the same address again")            \
     X(WEIR_ACTION_END, "end", "close; what is still held is dropped and counted")                  \
     X(WEIR_ACTION_IMPOSSIBLE, "impossible", "abort")
 

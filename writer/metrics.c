@@ -58,6 +58,7 @@ void weir_counters_sum(const struct weir_counters *counters, struct weir_metrics
     counter_sum(&counters->sent_bytes, &metrics->sent_bytes);
     counter_sum(&counters->connects, &metrics->connects);
     counter_sum(&counters->disconnects, &metrics->disconnects);
+    counter_sum(&counters->epochs, &metrics->epochs);
     counter_sum(&counters->received_bytes, &metrics->received_bytes);
     counter_sum(&counters->wakes, &metrics->wakes);
     counter_sum(&counters->connected, &metrics->writers_connected);
@@ -189,6 +190,7 @@ static const struct metrics_family metrics_families[] = {
     METRICS_ONE(wakes, "wakes_total", "counter", "Times a logging thread woke a writer."),
     METRICS_ONE(connects, "connects_total", "counter", "Connections made."),
     METRICS_ONE(disconnects, "disconnects_total", "counter", "Connections lost."),
+    METRICS_ONE(epochs, "epochs_total", "counter", "Connections ended, proven and replaced."),
     METRICS_MANY(faults, "errors_total", "What went wrong with connections, by kind.", "error",
                  metrics_faults),
     METRICS_ONE(received_bytes, "received_bytes_total", "counter",

@@ -30,6 +30,7 @@ struct weir_counters {
     _Atomic uint64_t sent_bytes;
     _Atomic uint64_t connects;
     _Atomic uint64_t disconnects;
+    _Atomic uint64_t epochs;
     _Atomic uint64_t received_bytes;
     _Atomic uint64_t connected;        // gauge: 0 or 1
     _Atomic uint64_t taken_messages;   // taken from the row, void ones included

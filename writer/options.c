@@ -115,6 +115,12 @@ static const struct option_entry option_table[] = {
                   WEIR_INTERVAL_MS_MAX, "how long one attempt to connect may take"),
     OPTION_NUMBER(stall_timeout_ms, OPTION_COUNT, "MS", WEIR_STALL_TIMEOUT_MS_DEFAULT, 1,
                   WEIR_INTERVAL_MS_MAX, "a connection that takes nothing for so long is given up"),
+    OPTION_NUMBER(epoch_bytes_max, OPTION_SIZE, "SIZE", WEIR_EPOCH_BYTES_MAX_DEFAULT, 0,
+                  WEIR_BUFFER_BYTES_MAX,
+                  "tcp, confirm=peer: after so much the connection is ended and replaced, so that "
+                  "the other end proves that it read it; 0 is never"),
+    OPTION_NUMBER(epoch_interval_ms, OPTION_COUNT, "MS", WEIR_EPOCH_INTERVAL_MS_DEFAULT, 1,
+                  WEIR_INTERVAL_MS_MAX, "and for less than that after this long"),
     OPTION_NAMED(confirm, OPTION_ENUM, "auto|sent|peer", "auto", WEIR_CONFIRM_PEER, option_confirms,
                  "what counts as delivered: the kernel took it (sent), or the other end has it "
                  "(peer); auto is peer on streams, sent on datagrams"),

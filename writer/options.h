@@ -46,6 +46,8 @@ struct weir_pool_plan {
     uint32_t retry_interval_max_ms;
     uint32_t connect_timeout_ms;
     uint32_t stall_timeout_ms;
+    uint64_t epoch_bytes; // 0: no epochs; at most a quarter of what a writer's row holds
+    uint32_t epoch_interval_ms;
     uint64_t buffer_bytes_max;   // as given; writers_count * region_bytes is at most this
     size_t region_bytes;         // one writer's row: weir_row_region_bytes(&row)
     struct weir_row_options row; // each writer's

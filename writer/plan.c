@@ -297,10 +297,14 @@ int weir_pool_options_check(const struct weir_pool_options *options, struct weir
     made.writers_count = options->pool_size;
     made.buffer_bytes_max = options->buffer_bytes_max;
     made.flush_interval_ms = options->flush_interval_ms;
+    made.epoch_interval_ms = options->epoch_interval_ms;
     made.retry_interval_ms = options->retry_interval_ms;
     made.retry_interval_max_ms = options->retry_interval_max_ms;
     made.connect_timeout_ms = options->connect_timeout_ms;
     made.stall_timeout_ms = options->stall_timeout_ms;
+    // So much is held until it is proven, while more is logged: a quarter leaves room for that.
+    uint64_t quarter = (uint64_t)made.row.segment_count * made.row.flush_limit_bytes / 4;
+    made.epoch_bytes = options->epoch_bytes_max < quarter ? options->epoch_bytes_max : quarter;
     memcpy(plan, &made, sizeof(*plan));
     return 0;
 }

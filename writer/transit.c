@@ -14,6 +14,7 @@ void weir_transit_init(struct weir_transit *transit, struct weir_row *row,
     transit->counters = counters;
     transit->ring = ring;
     transit->capacity = segment_count;
+    transit->limit = UINT64_MAX;
 }
 
 static struct weir_transit_segment *ring_at(const struct weir_transit *transit, uint32_t index)
@@ -88,7 +89,8 @@ size_t weir_transit_gather(const struct weir_transit *transit, struct weir_iovec
 {
     size_t count = 0;
     uint64_t position = transit->sent;
-    uint64_t limit = transit->end - position < bytes_max ? transit->end : position + bytes_max;
+    uint64_t end = transit->limit < transit->end ? transit->limit : transit->end;
+    uint64_t limit = end - position < bytes_max ? end : position + bytes_max;
     for (uint32_t i = transit->sending; i < transit->count && count < parts_max; i++) {
         const struct weir_transit_segment *held = ring_at(transit, i);
         while (position < segment_end(held) && position < limit && count < parts_max) {
@@ -233,8 +235,32 @@ void weir_transit_rewind(struct weir_transit *transit)
     }
     transit->start = position;
     transit->sent = position;
+    transit->limit = UINT64_MAX;
     transit->sending = 0;
     transit_pass_sent(transit);
+}
+
+uint64_t weir_transit_boundary(const struct weir_transit *transit, uint64_t position)
+{
+    weir_assert(position <= transit->end);
+    for (uint32_t i = 0; i < transit->count; i++) {
+        const struct weir_transit_segment *held = ring_at(transit, i);
+        if (position >= segment_end(held)) {
+            continue;
+        }
+        uint32_t start;
+        uint32_t message =
+            weir_segment_locate(&held->segment, (uint32_t)(position - held->base), &start);
+        bool here = held->base + start == position;
+        return here ? position : held->base + start + held->segment.entries[message].bytes;
+    }
+    return transit->end;
+}
+
+uint64_t weir_transit_next(const struct weir_transit *transit, uint64_t none)
+{
+    return transit->sending < transit->count ? ring_at(transit, transit->sending)->segment.sequence
+                                             : none;
 }
 
 // ---- Dropping ----

@@ -3,7 +3,7 @@
 // Positions are bytes on the wire, counted over the writer's whole life and over all connections,
 // each message once:
 //
-//     confirmed <= sent <= end         start <= sent
+//     confirmed <= sent <= end         start <= sent <= limit
 //
 // `end` is where the last taken segment ends, `sent` what goes out next, `start` where the present
 // connection began, always at the start of a message. After a break `sent` goes back to the first
@@ -30,6 +30,7 @@ struct weir_transit {
     uint32_t sending; // how many of the ring's segments are wholly sent
     uint32_t counted; // messages of the first segment already counted as confirmed
     uint64_t start, sent, sent_max, confirmed, end;
+    uint64_t limit; // sending stops here for now: the epoch's end (epoch.h); UINT64_MAX: nowhere
 };
 
 // memory   `ring` is the caller's, segment_count long.
@@ -63,9 +64,15 @@ void weir_transit_skip(struct weir_transit *transit, uint64_t now_ns);
 //   returns  messages dropped.
 uint64_t weir_transit_drop(struct weir_transit *transit, enum weir_dropping reason);
 
+// Where the first message begins that begins at or after `position`, which is at most `end`.
+uint64_t weir_transit_boundary(const struct weir_transit *transit, uint64_t position);
+
+// The sequence of the segment that goes out next; `none` when all that was taken is sent.
+uint64_t weir_transit_next(const struct weir_transit *transit, uint64_t none);
+
 static inline bool weir_transit_unsent(const struct weir_transit *transit)
 {
-    return transit->sent < transit->end;
+    return transit->sent < transit->end && transit->sent < transit->limit;
 }
 
 static inline bool weir_transit_unconfirmed(const struct weir_transit *transit)

@@ -19,7 +19,7 @@
 enum weir_confirm {
     WEIR_CONFIRM_AUTO, // peer on streams, sent on datagrams
     WEIR_CONFIRM_SENT, // the local kernel took it; what is in flight at a break is lost
-    WEIR_CONFIRM_PEER  // Unix: the peer process read it; TCP: the peer's kernel acknowledged it
+    WEIR_CONFIRM_PEER  // the peer process read it; TCP without epochs: its kernel acknowledged it
 };
 
 // What happens to a message when the buffer is full.
@@ -58,6 +58,10 @@ struct weir_pool_options {
     uint32_t retry_interval_max_ms; // ... up to this
     uint32_t connect_timeout_ms;
     uint32_t stall_timeout_ms; // nothing could be sent for so long: the connection is given up
+    // TCP with confirm = peer: after so many bytes, or so long, the connection is ended, the peer
+    // proves by its end of stream that it read everything, and a new connection goes on.
+    uint64_t epoch_bytes_max; // 0: never; what the peer's kernel acknowledged is then confirmed
+    uint32_t epoch_interval_ms;
     enum weir_confirm confirm;
     enum weir_full full;
     enum weir_framing framing;
@@ -211,6 +215,7 @@ struct weir_metrics {
     uint64_t wakes;                         // times a logging thread woke a writer
     uint64_t connects;                      // connections made
     uint64_t disconnects;                   // connections lost
+    uint64_t epochs;                        // connections ended, proven and replaced
     uint64_t faults[WEIR_FAULTS_COUNT];
     uint64_t received_bytes;            // what peers sent back; read and ignored
     uint64_t writers;                   // gauge: pool_size

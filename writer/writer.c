@@ -7,6 +7,7 @@
 //      the row's tail (weir_row_settle); a logging thread swaps the tail and then loads `asleep`.
 //      Both are read-modify-writes of one word, so one of them is first: if the message, the task
 //      sees it; if the task, the thread acquires its release and sees `asleep`.
+// [R6] `flush_target` (release, in pool.c) is followed by a wake; the task reads it (acquire).
 // [R4] `progress` grows after what it tells of; sleepers read it before they look (see pool.c).
 #include "writer/writer.h"
 
@@ -16,6 +17,7 @@
 
 #include "runtime/assert.h"
 #include "writer/append.h"
+#include "writer/epoch.h"
 #include "writer/link.h"
 
 #define MS UINT64_C(1000000)
@@ -36,8 +38,8 @@ static uint64_t writer_settled(const struct weir_writer *me)
 static void writer_tell(struct weir_writer *me)
 {
     atomic_store_explicit(&me->settled, writer_settled(me), memory_order_release); // [R4]
-    atomic_fetch_add_explicit(me->progress, 1, memory_order_seq_cst);   // [R4]
-    if (atomic_load_explicit(me->waiters, memory_order_seq_cst) != 0) { // [R4]
+    atomic_fetch_add_explicit(me->progress, 1, memory_order_seq_cst);              // [R4]
+    if (atomic_load_explicit(me->waiters, memory_order_seq_cst) != 0) {            // [R4]
         me->os->futex_wake(me->os->self, me->progress, UINT32_MAX);
     }
 }
@@ -49,9 +51,8 @@ static bool writer_closing(struct weir_writer *me)
 
 static uint64_t writer_deadline_ns(struct weir_writer *me)
 {
-    return writer_closing(me)
-               ? atomic_load_explicit(&me->close_deadline_ns, memory_order_relaxed)
-               : WEIR_NEVER;
+    return writer_closing(me) ? atomic_load_explicit(&me->close_deadline_ns, memory_order_relaxed)
+                              : WEIR_NEVER;
 }
 
 static bool alarm_rang(const struct weir_writer *me, enum weir_alarm alarm)
@@ -93,6 +94,7 @@ static void writer_confirm(struct weir_writer *me, uint64_t position)
         return;
     }
     weir_transit_confirm(&me->transit, position, me->now_ns);
+    weir_link_adapt(me, true);
     if (me->alarms[WEIR_ALARM_STALL] != WEIR_NEVER) { // the peer lives
         me->alarms[WEIR_ALARM_STALL] = me->now_ns + me->plan->stall_timeout_ms * MS;
     }
@@ -103,7 +105,8 @@ static void writer_confirm(struct weir_writer *me, uint64_t position)
 
 static void writer_sample(struct weir_writer *me)
 {
-    if (me->plan->confirm != WEIR_CONFIRM_PEER || !weir_transit_unconfirmed(&me->transit)) {
+    if (me->plan->confirm != WEIR_CONFIRM_PEER || weir_epoch_used(me) ||
+        !weir_transit_unconfirmed(&me->transit)) {
         return;
     }
     writer_confirm(me, me->transit.start + weir_link_sample(me));
@@ -202,6 +205,7 @@ static bool look_connected(struct weir_writer *me, struct weir_context *context,
         return true;
     }
     writer_sample(me);
+    weir_epoch_look(me);
     if (weir_transit_unsent(&me->transit)) {
         *event = WEIR_EVENT_WORK;
         if (writer_writable(me, context)) {
@@ -217,8 +221,23 @@ static bool look_connected(struct weir_writer *me, struct weir_context *context,
         *event = WEIR_EVENT_SENT_ALL;
         return true;
     }
-    *event = WEIR_EVENT_FINISH;
-    return me->row_over;
+    bool over = me->row_over && me->transit.sent == me->transit.end;
+    *event = over ? WEIR_EVENT_FINISH : WEIR_EVENT_ROTATE;
+    return over || weir_epoch_full(me);
+}
+
+// The peer has not ended its side. If it acknowledged everything it does not do epochs, and its
+// acknowledgement has to do.
+static bool draining_acknowledged(struct weir_writer *me)
+{
+    uint64_t position = me->transit.start + weir_link_sample(me);
+    if (me->broken != 0 || position < me->transit.sent) {
+        return false;
+    }
+    me->epochs_refused = true;
+    me->unproven = true;
+    writer_confirm(me, position);
+    return true;
 }
 
 static bool look_draining(struct weir_writer *me, struct weir_context *context,
@@ -228,8 +247,16 @@ static bool look_draining(struct weir_writer *me, struct weir_context *context,
     writer_sample(me);
     if (weir_link_proof(me)) {
         me->proven = true;
+        writer_confirm(me, me->transit.sent);
         *event = WEIR_EVENT_PROVEN;
         return true;
+    }
+    if (me->broken == 0 && alarm_rang(me, WEIR_ALARM_STALL)) {
+        if (draining_acknowledged(me)) {
+            *event = WEIR_EVENT_PROVEN;
+            return true;
+        }
+        weir_link_break(me, WEIR_FAULT_STALL);
     }
     *event = WEIR_EVENT_BROKEN;
     return me->broken != 0;
@@ -251,21 +278,14 @@ static bool writer_look(struct weir_writer *me, struct weir_context *context,
         }
     }
     switch (me->machine) {
-    case WEIR_STATE_DOWN:
-        *event = WEIR_EVENT_RETRY;
-        return alarm_rang(me, WEIR_ALARM_RETRY);
-    case WEIR_STATE_RESOLVING:
-        return look_resolving(me, context, event);
-    case WEIR_STATE_DIALING:
-        return look_dialing(me, context, event);
+    case WEIR_STATE_DOWN: *event = WEIR_EVENT_RETRY; return alarm_rang(me, WEIR_ALARM_RETRY);
+    case WEIR_STATE_RESOLVING: return look_resolving(me, context, event);
+    case WEIR_STATE_DIALING: return look_dialing(me, context, event);
     case WEIR_STATE_READY:
-    case WEIR_STATE_SENDING:
-        return look_connected(me, context, event);
-    case WEIR_STATE_DRAINING:
-        return look_draining(me, context, event);
+    case WEIR_STATE_SENDING: return look_connected(me, context, event);
+    case WEIR_STATE_DRAINING: return look_draining(me, context, event);
     case WEIR_STATE_CLOSED:
-    case WEIR_STATES_COUNT:
-        break;
+    case WEIR_STATES_COUNT: break;
     }
     return false;
 }
@@ -293,6 +313,7 @@ static void act_begin(struct weir_writer *me)
     me->alarms[WEIR_ALARM_STALL] = WEIR_NEVER;
     me->blocked = false;
     me->peer_ended = false;
+    me->proven = false;
     me->broken = 0;
     me->active_ns = me->now_ns;
     me->tick_ns = TICK_NS_MIN;
@@ -300,27 +321,58 @@ static void act_begin(struct weir_writer *me)
     weir_link_begin(me);
 }
 
-// Ends the connection's books and the connection.
-static void writer_hang_up(struct weir_writer *me, struct weir_context *context)
+// Ends the connection's books. `last`: no other connection will ask again, so that what was only
+// acknowledged counts as well.
+static void writer_settle_books(struct weir_writer *me, bool last)
+{
+    if (me->plan->confirm != WEIR_CONFIRM_PEER || me->ledger.step == WEIR_LEDGER_OVER) {
+        return;
+    }
+    uint64_t position = me->transit.start + weir_link_settle(me);
+    bool witnessed = me->proven || me->peer_ended || !weir_link_needs_proof(me);
+    if (witnessed || last || !weir_epoch_used(me)) {
+        writer_confirm(me, position);
+        me->unproven = me->unproven || (!witnessed && me->transit.confirmed > me->transit.start);
+    }
+}
+
+static void writer_hang_up(struct weir_writer *me, struct weir_context *context, bool last)
 {
     weir_drop(&me->readable.future, context);
     weir_drop(&me->writable.future, context);
-    if (me->plan->confirm == WEIR_CONFIRM_PEER && me->ledger.step != WEIR_LEDGER_OVER) {
-        writer_confirm(me, me->transit.start + weir_link_settle(me));
-    }
+    writer_settle_books(me, last);
     weir_stream_close(&me->stream);
     atomic_store_explicit(&me->counters.connected, 0, memory_order_relaxed);
     me->alarms[WEIR_ALARM_STALL] = WEIR_NEVER;
     me->alarms[WEIR_ALARM_STARVED] = WEIR_NEVER;
     me->alarms[WEIR_ALARM_TICK] = WEIR_NEVER;
+    me->alarms[WEIR_ALARM_EPOCH] = WEIR_NEVER;
+}
+
+static void writer_count_break(struct weir_writer *me)
+{
+    if (me->broken != 0) {
+        writer_fault(me, (enum weir_fault)(me->broken - 1));
+        weir_counter_add(&me->counters.disconnects, 1);
+    }
+}
+
+// What an epoch carried is confirmed: on with the next.
+static void act_turn(struct weir_writer *me, struct weir_context *context)
+{
+    weir_counter_add(&me->counters.epochs, 1);
+    writer_hang_up(me, context, false);
+    writer_dial(me);
 }
 
 static void act_break(struct weir_writer *me, struct weir_context *context)
 {
     weir_assert(me->broken != 0);
-    writer_fault(me, (enum weir_fault)(me->broken - 1));
-    weir_counter_add(&me->counters.disconnects, 1);
-    writer_hang_up(me, context);
+    writer_count_break(me);
+    writer_hang_up(me, context, false);
+    if (me->transit.confirmed <= me->transit.start) {
+        weir_link_adapt(me, false);
+    }
     uint64_t random;
     me->os->entropy(me->os->self, &random, sizeof(random));
     // A connection that moved data was a good one: the next attempt is not a repeated failure.
@@ -330,12 +382,22 @@ static void act_break(struct weir_writer *me, struct weir_context *context)
     me->alarms[WEIR_ALARM_RETRY] = me->now_ns + weir_backoff_next(&me->backoff, random);
 }
 
+static void act_shut(struct weir_writer *me)
+{
+    me->tick_ns = TICK_NS_MIN;
+    bool last = me->row_over && me->transit.sent == me->transit.end; // then close has a deadline
+    me->alarms[WEIR_ALARM_STALL] = last ? WEIR_NEVER : me->now_ns + me->plan->stall_timeout_ms * MS;
+    me->alarms[WEIR_ALARM_EPOCH] = WEIR_NEVER;
+    weir_link_shut(me);
+}
+
 static void act_end(struct weir_writer *me, struct weir_context *context)
 {
     weir_drop(&me->resolve.future, context);
     weir_drop(&me->connect.future, context);
     if (me->stream.runtime != NULL) {
-        writer_hang_up(me, context);
+        writer_count_break(me);
+        writer_hang_up(me, context, true);
     }
     uint64_t dropped = 0;
     while (!me->row_over) {
@@ -349,7 +411,7 @@ static void act_end(struct weir_writer *me, struct weir_context *context)
     dropped += weir_transit_drop(&me->transit, WEIR_DROPPED_DEADLINE);
     if (dropped > 0 || !me->row_over) {
         me->verdict = WEIR_ETIMEOUT;
-    } else if (!me->proven && me->transit.end > 0 && weir_link_needs_proof(me)) {
+    } else if (me->unproven) {
         me->verdict = WEIR_EUNPROVEN;
     }
 }
@@ -362,33 +424,20 @@ static void writer_act(struct weir_writer *me, struct weir_context *context,
         me->alarms[WEIR_ALARM_RETRY] = WEIR_NEVER;
         weir_link_resolve(me);
         break;
-    case WEIR_ACTION_DIAL:
-        writer_dial(me);
-        break;
-    case WEIR_ACTION_BEGIN:
-        act_begin(me);
-        break;
+    case WEIR_ACTION_DIAL: writer_dial(me); break;
+    case WEIR_ACTION_BEGIN: act_begin(me); break;
     case WEIR_ACTION_SEND:
         weir_link_send(me);
         if (me->plan->confirm == WEIR_CONFIRM_SENT) {
             writer_confirm(me, me->transit.sent);
         }
         break;
-    case WEIR_ACTION_REST:
-        break;
-    case WEIR_ACTION_BACK_OFF:
-        act_back_off(me, context);
-        break;
-    case WEIR_ACTION_BREAK:
-        act_break(me, context);
-        break;
-    case WEIR_ACTION_SHUT:
-        me->tick_ns = TICK_NS_MIN;
-        weir_link_shut(me);
-        break;
-    case WEIR_ACTION_END:
-        act_end(me, context);
-        break;
+    case WEIR_ACTION_REST: break;
+    case WEIR_ACTION_BACK_OFF: act_back_off(me, context); break;
+    case WEIR_ACTION_BREAK: act_break(me, context); break;
+    case WEIR_ACTION_SHUT: act_shut(me); break;
+    case WEIR_ACTION_TURN: act_turn(me, context); break;
+    case WEIR_ACTION_END: act_end(me, context); break;
     case WEIR_ACTION_IMPOSSIBLE:
     case WEIR_ACTIONS_COUNT:
         weir_assert_failed("the machine does not return these", __FILE__, __LINE__);
@@ -449,7 +498,8 @@ static bool rhythm_connected(struct weir_writer *me)
     if (due_ns <= me->now_ns) {
         return false;
     }
-    bool waiting = weir_transit_unconfirmed(&me->transit) || weir_transit_unsent(&me->transit);
+    bool sampled = weir_transit_unconfirmed(&me->transit) && !weir_epoch_used(me);
+    bool waiting = sampled || weir_transit_unsent(&me->transit);
     bool idle = !waiting && due_ns == WEIR_NEVER && me->now_ns - me->active_ns >= IDLE_AFTER_NS;
     if (idle && rhythm_fall_asleep(me)) {
         me->alarms[WEIR_ALARM_TICK] = WEIR_NEVER;
@@ -509,7 +559,7 @@ static void writer_cancel(struct weir_writer *me, struct weir_context *context)
     weir_drop(&me->resolve.future, context);
     weir_drop(&me->connect.future, context);
     if (me->stream.runtime != NULL) {
-        writer_hang_up(me, context);
+        writer_hang_up(me, context, true);
     }
     me->verdict = WEIR_ECANCELED;
     writer_over(me, context);
@@ -573,8 +623,7 @@ void weir_writer_init(struct weir_writer *me, struct weir_runtime *runtime,
     }
     me->alarms[WEIR_ALARM_RETRY] = 0; // dial at once
     me->ledger.step = WEIR_LEDGER_OVER;
-    weir_backoff_init(&me->backoff, plan->retry_interval_ms * MS,
-                      plan->retry_interval_max_ms * MS);
+    weir_backoff_init(&me->backoff, plan->retry_interval_ms * MS, plan->retry_interval_max_ms * MS);
     weir_transit_init(&me->transit, row, &me->counters, ring, plan->row.segment_count);
 }
 
@@ -601,6 +650,16 @@ void weir_writer_press(struct weir_writer *writer)
         weir_counter_add(&writer->counters.wakes, 1);
         weir_wake(writer->waker);
     }
+}
+
+void weir_writer_want_flush(struct weir_writer *writer, uint64_t sequence)
+{
+    uint64_t target = atomic_load_explicit(&writer->flush_target, memory_order_relaxed);
+    while (target < sequence && !atomic_compare_exchange_weak_explicit(
+                                    &writer->flush_target, &target, sequence, memory_order_release,
+                                    memory_order_relaxed)) { // [R6]
+    }
+    weir_wake(writer->waker);
 }
 
 void weir_writer_close(struct weir_writer *writer, uint64_t deadline_ns)

@@ -28,10 +28,11 @@ struct weir_gap {
 
 // What the task looks at the clock for; each has a deadline or WEIR_NEVER.
 enum weir_alarm {
-    WEIR_ALARM_TICK,  // look at the row and the ledger
-    WEIR_ALARM_RETRY, // the backoff is over
-    WEIR_ALARM_DIAL,  // the attempt takes too long
-    WEIR_ALARM_STALL, // the peer takes nothing
+    WEIR_ALARM_TICK,    // look at the row and the ledger
+    WEIR_ALARM_RETRY,   // the backoff is over
+    WEIR_ALARM_DIAL,    // the attempt takes too long
+    WEIR_ALARM_STALL,   // the peer takes nothing
+    WEIR_ALARM_EPOCH,   // the epoch is old
     WEIR_ALARM_STARVED, // the kernel had no memory for a send: try again
     WEIR_ALARMS_COUNT
 };
@@ -51,27 +52,31 @@ struct weir_writer {
     _Atomic uint32_t pressed;              // 1: the task was woken because segments run short
     _Atomic uint32_t closing;
     _Atomic uint64_t close_deadline_ns; // set before `closing`
+    _Atomic uint64_t flush_target; // somebody waits for all segments before this sequence number
     _Atomic uint64_t settled; // every segment before this sequence number is confirmed or dropped
     _Atomic uint32_t state;   // enum weir_state, for show
     struct weir_gap gap;
-    _Atomic uint32_t ended;   // 1: the task is over, `verdict` valid and all this the pool's alone
-    int32_t verdict;       // what weir_pool_close returns for this writer
+    _Atomic uint32_t ended; // 1: the task is over, `verdict` valid and all this the pool's alone
+    int32_t verdict;        // what weir_pool_close returns for this writer
 
     // The task's own.
     _Alignas(128) enum weir_state machine;
-    bool row_over;   // the row is shut and everything was taken
-    bool blocked;    // the socket took no more; wait for writability
-    bool peer_ended; // the peer's end of stream was read
-    bool proven;     // the end-of-stream proof succeeded
-    int broken;      // 0, or the enum weir_fault that ended the connection, plus one
+    bool row_over;       // the row is shut and everything was taken
+    bool blocked;        // the socket took no more; wait for writability
+    bool peer_ended;     // the peer's end of stream was read
+    bool proven;         // the end-of-stream proof of this connection succeeded
+    bool unproven;       // something was confirmed by acknowledgement alone
+    bool epochs_refused; // the peer does not end its side when we end ours
+    int broken;          // 0, or the enum weir_fault that ended the connection, plus one
     uint64_t now_ns;
     uint64_t alarms[WEIR_ALARMS_COUNT];
-    uint64_t tick_ns;         // present length of a tick
-    uint64_t open_sequence;   // the open segment seen at the last tick ...
-    uint64_t open_since_ns;   // ... and since when
-    uint64_t active_ns;       // when something was last found in the row
-    uint32_t endpoint;        // index of the one being tried
-    uint32_t address;         // index into resolve.addresses
+    uint64_t tick_ns;        // present length of a tick
+    uint32_t send_bytes_max; // of one send; see weir_link_adapt
+    uint64_t open_sequence;  // the open segment seen at the last tick ...
+    uint64_t open_since_ns;  // ... and since when
+    uint64_t active_ns;      // when something was last found in the row
+    uint32_t endpoint;       // index of the one being tried
+    uint32_t address;        // index into resolve.addresses
     uint32_t addresses_count;
     struct weir_backoff backoff;
     struct weir_ledger ledger;
@@ -104,6 +109,8 @@ void weir_writer_nudge(struct weir_writer *writer);
 void weir_writer_press(struct weir_writer *writer);
 // Wakes it in any case.                                      threads  any.
 void weir_writer_wake(struct weir_writer *writer);
+// Asks it to have all segments before this sequence number confirmed soon.   threads  any.
+void weir_writer_want_flush(struct weir_writer *writer, uint64_t sequence);
 // Asks it to end by the deadline.                            threads  any; once.
 void weir_writer_close(struct weir_writer *writer, uint64_t deadline_ns);
 
