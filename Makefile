@@ -184,7 +184,8 @@ kill-trials: $(BUILD)/tests/kill_trials $(BUILD)/tests/pool_kills ## kill the re
 	$(BUILD)/tests/kill_trials $(ARGS)
 	$(BUILD)/tests/pool_kills $(ARGS)
 
-million: all $(TOOL_BIN) ## one million messages through the command to a collector that breaks
+million: all $(TOOL_BIN) ## a million lines into rsyslog, restarted ten times: peer against sent
+	+@tests/install-tools rsyslog || true
 	+WEIR='$(abspath $(BUILD))/weir' BUILD='$(abspath $(BUILD))' tests/million $(ARGS)
 
 cross: ## build for aarch64 and run the demonstration under qemu

@@ -81,6 +81,9 @@ int weir_append(struct weir_writer *writer, uint8_t severity, const struct weir_
     if (error < 0) {
         return error;
     }
+    if (frame_bytes == 0 && !writer->plan->stream) {
+        return -EINVAL; // an empty datagram is not a message
+    }
     struct weir_reservation reservation;
     error = weir_append_reserve(writer, frame_bytes, &reservation);
     if (error < 0) {

@@ -190,6 +190,9 @@ int weir_commit(struct weir_pool *pool, struct weir_slot *slot, size_t bytes_cou
     uint32_t offset, frame_bytes;
     int error = weir_framer_finish(framer, wall_ns, state.severity, room, bytes_count,
                                    state.payload_bytes_max, &offset, &frame_bytes);
+    if (error == 0 && frame_bytes == 0 && !pool->plan.stream) {
+        error = -EINVAL; // an empty datagram is not a message
+    }
     if (error < 0) {
         weir_append_commit(state.writer, &state.reservation, WEIR_SEGMENT_VOID);
         return error;

@@ -93,9 +93,10 @@ struct weir_pool;
 
 // Checks the options, allocates everything the pool will ever use, and starts the writers, which
 // connect at once.
-//   memory   *pool is the library's until weir_pool_destroy. The options are copied.
+//   memory   *pool is the library's until weir_pool_destroy, which must come before the runtime's
+//            end. The options are copied.
 //   returns  0; WEIR_EOPTION: `why` names the option and the reason; WEIR_EMEMORY; what
-//            weir_runtime_spawn returns.
+//            weir_runtime_spawn returns; -errno from the system.
 //   threads  any but a worker.
 WEIR_API WEIR_MUST_USE int weir_pool_open(struct weir_pool **pool, struct weir_runtime *runtime,
                                           const struct weir_pool_options *options, char *why,
@@ -110,7 +111,7 @@ WEIR_API int weir_pool_flush(struct weir_pool *pool, uint64_t timeout_ms);
 // Takes no more messages, delivers those it has, and proves it: end of stream, then nothing
 // outstanding, then no error. What is not confirmed when the time is over is dropped and counted.
 //   returns  0: everything accepted is confirmed or was dropped earlier, and proven as far as
-//            `confirm` can; WEIR_EUNPROVEN: confirmed, but the peer did not close in time;
+//            `confirm` can; WEIR_EUNPROVEN: confirmed, but something by a TCP peer's kernel alone;
 //            WEIR_ETIMEOUT: messages were dropped (dropped[WEIR_DROPPED_DEADLINE]); WEIR_ECLOSED:
 //            closed before; WEIR_EFORKED.
 //   threads  as flush; once. The pool still answers for its metrics, and rejects messages.
@@ -126,7 +127,8 @@ WEIR_API void weir_pool_destroy(struct weir_pool *pool);
 // traffic flows.
 //   memory   the bytes are copied before the call returns.
 //   returns  0; WEIR_EFULL; WEIR_ETOOBIG; WEIR_EDELIMITER; WEIR_ECLOSED; WEIR_EFORKED; -EINVAL an
-//            empty message under octet counting: not taken, counted by reason, nothing disturbed.
+//            empty message under octet counting or as a datagram: not taken, counted by reason,
+//            nothing else disturbed.
 //   threads  any. What one thread logs arrives in that order.
 WEIR_API int weir_log(struct weir_pool *pool, const void *bytes, size_t bytes_count);
 
@@ -152,9 +154,11 @@ WEIR_API WEIR_MUST_USE int weir_reserve(struct weir_pool *pool,
                                         const struct weir_log_options *options, size_t bytes_max,
                                         struct weir_slot *slot);
 // Sends the first bytes_count bytes.
-//   returns  0; WEIR_EDELIMITER: refused, or does not fit once escaped; it counts as abandoned.
+//   returns  0; WEIR_EDELIMITER: refused, or does not fit once escaped; -EINVAL: empty, where
+//            weir_log refuses that; on an error it counts as abandoned.
 WEIR_API int weir_commit(struct weir_pool *pool, struct weir_slot *slot, size_t bytes_count);
-// Sends nothing; counted as dropped[WEIR_DROPPED_ABANDONED].
+// Sends nothing; counted as held until the writer comes by, then as
+// dropped[WEIR_DROPPED_ABANDONED].
 WEIR_API void weir_abandon(struct weir_pool *pool, struct weir_slot *slot);
 
 // ---- Metrics ----
@@ -164,7 +168,7 @@ WEIR_API void weir_abandon(struct weir_pool *pool, struct weir_slot *slot);
     X(WEIR_REJECTED_FULL, "full")                                                                  \
     X(WEIR_REJECTED_TOO_BIG, "too_big")                                                            \
     X(WEIR_REJECTED_DELIMITER, "delimiter")                                                        \
-    X(WEIR_REJECTED_EMPTY, "empty") /* octet counting has no frame of zero bytes */                \
+    X(WEIR_REJECTED_EMPTY, "empty") /* no frame under octet counting, no datagram */                \
     X(WEIR_REJECTED_CLOSED, "closed")                                                              \
     X(WEIR_REJECTED_FORKED, "forked")
 

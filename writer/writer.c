@@ -95,6 +95,7 @@ static void writer_confirm(struct weir_writer *me, uint64_t position)
     }
     weir_transit_confirm(&me->transit, position, me->now_ns);
     weir_link_adapt(me, true);
+    weir_backoff_reset(&me->backoff); // this endpoint is a good one
     if (me->alarms[WEIR_ALARM_STALL] != WEIR_NEVER) { // the peer lives
         me->alarms[WEIR_ALARM_STALL] = me->now_ns + me->plan->stall_timeout_ms * MS;
     }
@@ -370,15 +371,13 @@ static void act_break(struct weir_writer *me, struct weir_context *context)
     weir_assert(me->broken != 0);
     writer_count_break(me);
     writer_hang_up(me, context, false);
-    if (me->transit.confirmed <= me->transit.start) {
+    // Something was sent, and nothing came of it: smaller sends, and the next endpoint.
+    if (me->transit.sent > me->transit.start && me->transit.confirmed <= me->transit.start) {
         weir_link_adapt(me, false);
+        me->endpoint = (me->endpoint + 1) % me->plan->endpoints_count;
     }
     uint64_t random;
     me->os->entropy(me->os->self, &random, sizeof(random));
-    // A connection that moved data was a good one: the next attempt is not a repeated failure.
-    if (me->transit.sent > me->transit.start) {
-        weir_backoff_reset(&me->backoff);
-    }
     me->alarms[WEIR_ALARM_RETRY] = me->now_ns + weir_backoff_next(&me->backoff, random);
 }
 
