@@ -580,6 +580,9 @@ static struct weir_pool *pool_make(struct weir_runtime *runtime, const char *end
     char why[256];
     weir_pool_options_init(&options);
     options.endpoint = endpoint;
+    // The claim here is the acknowledgement's. Epochs could not end anyway: the keeper's descriptor
+    // outlives the collector's, so that the peer's end of stream never comes.
+    options.epoch_bytes_max = 0;
     options.buffer_bytes_max = 2 << 20;
     options.message_bytes_max = 1024;
     options.flush_interval_ms = 5;

@@ -122,7 +122,8 @@ static void link_error(struct weir_writer *me, int error, enum weir_fault fault)
 
 // ---- Reading ----
 
-// Reads and counts once; notes the peer's end and errors.  returns  false: there is nothing to read.
+// Reads and counts once; notes the peer's end and errors.
+// returns  false: there is nothing to read.
 static bool link_read(struct weir_writer *me)
 {
     unsigned char bytes[4096];

@@ -249,7 +249,7 @@ void weir_row_count(const struct weir_row *row, struct weir_row_counts *counts)
         (uint32_t)(atomic_load_explicit(&row->free, memory_order_relaxed) >> 16 & 0xffff);
 }
 
-// The sequence of the segment open, or the next to be opened, by the tail; `head` was read before it.
+// The sequence of the segment open, or the next to be opened; `head` was read before `tail`.
 static uint64_t tail_position(uint64_t tail, uint64_t head)
 {
     bool next = (tail & TAIL_CLOSED) != 0 && !tail_is_shut(tail);

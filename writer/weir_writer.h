@@ -168,7 +168,7 @@ WEIR_API void weir_abandon(struct weir_pool *pool, struct weir_slot *slot);
     X(WEIR_REJECTED_FULL, "full")                                                                  \
     X(WEIR_REJECTED_TOO_BIG, "too_big")                                                            \
     X(WEIR_REJECTED_DELIMITER, "delimiter")                                                        \
-    X(WEIR_REJECTED_EMPTY, "empty") /* no frame under octet counting, no datagram */                \
+    X(WEIR_REJECTED_EMPTY, "empty") /* has no frame under octet counting, no datagram */           \
     X(WEIR_REJECTED_CLOSED, "closed")                                                              \
     X(WEIR_REJECTED_FORKED, "forked")
 
