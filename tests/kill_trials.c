@@ -319,7 +319,7 @@ static void unix_look(struct trial *trial)
         idle(random_below(&trial->seed, 10000)); // a sender may lose its processor anywhere
     }
     uint64_t count = outstanding(trial);
-    atomic_thread_fence(memory_order_seq_cst);
+    __sync_synchronize();
     bool after = alive(trial);
     trial->rose |= count > trial->last_count;
     trial->last_count = count;
@@ -420,7 +420,7 @@ static void unix_trial(struct trial *trial, struct tally *tallies, uint64_t *ris
         sending = trial_send(trial, UNIX_ROWS); // EPIPE, or the error that must not get lost
     }
     uint64_t count = outstanding(trial);
-    atomic_thread_fence(memory_order_seq_cst);
+    __sync_synchronize();
     struct estimate *end = &trial->estimates[LEDGER_END];
     // The row for the end is the ledger's own last state, and one more fact.
     *rises += trial->rose;
@@ -526,7 +526,7 @@ static bool proof_walk(struct trial *trial, struct weir_ledger *ledger)
     }
     while (ledger->step == WEIR_LEDGER_ENDED && !ledger->reset && now_ms() < until) {
         if (weir_ledger_emptied(ledger, outstanding(trial))) {
-            atomic_thread_fence(memory_order_seq_cst);
+            __sync_synchronize();
             (void)weir_ledger_proven(ledger, pending_error(trial));
         }
     }

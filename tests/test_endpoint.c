@@ -13,29 +13,10 @@
 
 #include <cmocka.h>
 
+#include "tests/support_random.h"
+
 #define RANDOM_RUNS 20000
 #define WHY_BYTES 256
-
-static uint64_t seed_get(void)
-{
-    const char *text = getenv("WEIR_SEED");
-    uint64_t seed = text != NULL ? strtoull(text, NULL, 0) : (uint64_t)time(NULL);
-    print_message("seed: WEIR_SEED=%llu\n", (unsigned long long)seed);
-    return seed;
-}
-
-static uint64_t random_next(uint64_t *state)
-{
-    uint64_t z = *state += UINT64_C(0x9e3779b97f4a7c15);
-    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return z ^ (z >> 31);
-}
-
-static size_t random_below(uint64_t *state, size_t limit)
-{
-    return (size_t)(random_next(state) % limit);
-}
 
 // `text` with each '#' replaced by `count` times 'x', in a static buffer.
 static const char *grown(const char *text, size_t count)

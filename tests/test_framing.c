@@ -17,32 +17,13 @@
 
 #include <cmocka.h>
 
+#include "tests/support_random.h"
+
 #define RANDOM_RUNS 20000
 #define WHY_BYTES 256
 // 2026-11-22T14:09:45.123456789Z
 #define WALL_NS UINT64_C(1795356585123456789)
 #define STAMP "2026-11-22T14:09:45.123456Z"
-
-static uint64_t seed_get(void)
-{
-    const char *text = getenv("WEIR_SEED");
-    uint64_t seed = text != NULL ? strtoull(text, NULL, 0) : (uint64_t)time(NULL);
-    print_message("seed: WEIR_SEED=%llu\n", (unsigned long long)seed);
-    return seed;
-}
-
-static uint64_t random_next(uint64_t *state)
-{
-    uint64_t z = *state += UINT64_C(0x9e3779b97f4a7c15);
-    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return z ^ (z >> 31);
-}
-
-static size_t random_below(uint64_t *state, size_t limit)
-{
-    return (size_t)(random_next(state) % limit);
-}
 
 // Exactly `bytes` bytes from the heap, so that the address sanitizer sees one byte too many.
 static uint8_t *room_new(size_t bytes)

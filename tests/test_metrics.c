@@ -11,28 +11,14 @@
 
 #include <cmocka.h>
 
+#include "tests/support_random.h"
+
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define TEXT_BYTES 16384
 #define RANDOM_RUNS 5000
 #define THREADS 4
 #define THREAD_ADDS 20000
 #define US UINT64_C(1000)
-
-static uint64_t seed_get(void)
-{
-    const char *text = getenv("WEIR_SEED");
-    uint64_t seed = text != NULL ? strtoull(text, NULL, 0) : (uint64_t)time(NULL);
-    print_message("seed: WEIR_SEED=%llu\n", (unsigned long long)seed);
-    return seed;
-}
-
-static uint64_t random_next(uint64_t *state)
-{
-    uint64_t z = *state += UINT64_C(0x9e3779b97f4a7c15);
-    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return z ^ (z >> 31);
-}
 
 // Every member of the snapshot its own number, so that none can be taken for another.
 static void metrics_number(struct weir_metrics *metrics, uint64_t first)

@@ -28,6 +28,8 @@ static uint64_t member_get(const struct weir_pool_options *options, const char *
     MEMBER(retry_interval_max_ms)
     MEMBER(connect_timeout_ms)
     MEMBER(stall_timeout_ms)
+    MEMBER(epoch_bytes_max)
+    MEMBER(epoch_interval_ms)
     MEMBER(confirm)
     MEMBER(full)
     MEMBER(framing)
@@ -56,6 +58,8 @@ static const struct range ranges[] = {
     {"retry_interval_max_ms", 1, 86400000, 10000, false},
     {"connect_timeout_ms", 1, 86400000, 5000, false},
     {"stall_timeout_ms", 1, 86400000, 30000, false},
+    {"epoch_bytes_max", 0, UINT64_C(1) << 40, 4194304, true},
+    {"epoch_interval_ms", 1, 86400000, 10000, false},
 };
 
 struct named {
@@ -395,6 +399,9 @@ static void test_values_written_by_the_host_are_checked(void **state)
     BROKEN(retry_interval_max_ms, 0, "0 is out of range");
     BROKEN(connect_timeout_ms, 0, "0 is out of range");
     BROKEN(stall_timeout_ms, 0, "0 is out of range");
+    BROKEN(epoch_bytes_max, (UINT64_C(1) << 40) + 1, "1099511627777 is out of range");
+    BROKEN(epoch_interval_ms, 0, "0 is out of range");
+    BROKEN(epoch_interval_ms, 86400001, "86400001 is out of range");
     BROKEN(confirm, (enum weir_confirm)3, "3 is unknown; write auto|sent|peer");
     BROKEN(full, (enum weir_full)3, "3 is unknown; write drop-newest|drop-oldest|block");
     BROKEN(framing, (enum weir_framing)3, "3 is unknown; write newline|octet-counting|raw");

@@ -118,6 +118,7 @@ static void test_defaults_make_this_plan(void **state)
     assert_int_equal(plan.retry_interval_max_ms, 10000);
     assert_int_equal(plan.connect_timeout_ms, 5000);
     assert_int_equal(plan.stall_timeout_ms, 30000);
+    assert_int_equal(plan.epoch_interval_ms, 10000);
     assert_int_equal(plan.buffer_bytes_max, 16777216);
     assert_int_equal(plan.row.flush_limit_bytes, 65536);
     assert_int_equal(plan.row.message_bytes_max, 65536);
@@ -127,6 +128,8 @@ static void test_defaults_make_this_plan(void **state)
     assert_int_equal(plan.row.segment_messages_max, 131072 / 96);
     // 16 MiB over 128 KiB of payload and 16 KiB of index.
     assert_in_range(plan.row.segment_count, 110, 114);
+    // 110 segments of 64 KiB: a quarter of that is less than the option's 4 MiB.
+    assert_int_equal(plan.epoch_bytes, plan.row.segment_count * UINT64_C(16384));
 #endif
 }
 
@@ -135,7 +138,8 @@ static void test_every_value_arrives(void **state)
     (void)state;
     static const struct setting times[] = {
         {"flush_interval_ms", "11"},  {"retry_interval_ms", "12"}, {"retry_interval_max_ms", "13"},
-        {"connect_timeout_ms", "14"}, {"stall_timeout_ms", "15"},  {NULL, NULL}};
+        {"connect_timeout_ms", "14"}, {"stall_timeout_ms", "15"},  {"epoch_interval_ms", "16"},
+        {NULL, NULL}};
     static const struct setting others[] = {{"pool_size", "3"},
                                             {"message_bytes_max", "1000"},
                                             {"flush_limit_bytes", "2000"},
@@ -151,6 +155,7 @@ static void test_every_value_arrives(void **state)
     assert_int_equal(plan.retry_interval_max_ms, 13);
     assert_int_equal(plan.connect_timeout_ms, 14);
     assert_int_equal(plan.stall_timeout_ms, 15);
+    assert_int_equal(plan.epoch_interval_ms, 16);
     accept("unix:/run/x.sock", others, &plan);
     assert_int_equal(plan.writers_count, 3);
     assert_int_equal(plan.message_bytes_max, 1000);
@@ -160,6 +165,30 @@ static void test_every_value_arrives(void **state)
     assert_true(plan.gap_records);
     assert_int_equal(plan.confirm, WEIR_CONFIRM_SENT);
     assert_int_equal(plan.framer.delimiter, WEIR_DELIMITER_REFUSE);
+}
+
+// An epoch is what was asked for, and at most a quarter of what a writer's row holds.
+static void test_epochs_fit_into_the_row(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        uint64_t bytes;
+    } cases[] = {{"0", 0},         {"1", 1},           {"10000", 10000},
+                 {"64k", 65536}, {"100m", UINT64_MAX}, {"1024g", UINT64_MAX}};
+    struct weir_pool_plan plan;
+    for (size_t index = 0; index < COUNT(cases); index++) {
+        const struct setting settings[] = {{"epoch_bytes_max", cases[index].text},
+                                           {"message_bytes_max", "4096"},
+                                           {"flush_limit_bytes", "4096"},
+                                           {"buffer_bytes_max", "4m"},
+                                           {NULL, NULL}};
+        accept(STREAM, settings, &plan);
+        uint64_t quarter = (uint64_t)plan.row.segment_count * 4096 / 4;
+        assert_true(quarter > 65536);
+        uint64_t bytes = cases[index].bytes;
+        assert_int_equal(plan.epoch_bytes, bytes < quarter ? bytes : quarter);
+    }
 }
 
 static void test_endpoint_lists(void **state)
@@ -583,6 +612,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_defaults_make_this_plan),
         cmocka_unit_test(test_every_value_arrives),
+        cmocka_unit_test(test_epochs_fit_into_the_row),
         cmocka_unit_test(test_endpoint_lists),
         cmocka_unit_test(test_confirm_is_resolved),
         cmocka_unit_test(test_framing_of_datagrams_is_raw),

@@ -33,7 +33,7 @@ struct model {
     // In the order of the row; [0, taken) have left it, [taken, count) are in it.
     struct model_message *messages;
     uint32_t count, taken;
-    uint64_t end, sent, sent_max, confirmed, start;
+    uint64_t end, sent, sent_max, confirmed, start, limit;
     uint64_t dropped_messages, dropped_bytes, resent_bytes;
     uint64_t resent_messages_min, resent_messages_max;
     uint64_t confirmed_bytes; // less than `confirmed` by what was dropped
@@ -70,6 +70,7 @@ static void model_open(struct model *me, uint64_t seed, uint32_t flush, uint32_t
     memset(me->counters, 0, sizeof(*me->counters));
     me->row = weir_row_init(me->region, &me->options);
     me->now_ns = 1;
+    me->limit = UINT64_MAX;
     weir_transit_init(&me->transit, me->row, me->counters, me->ring, segments);
 }
 
@@ -229,7 +230,7 @@ static void do_send(struct model *me)
     size_t bytes_max = 1 + draw(me, draw(me, 2) != 0 ? 64 : 100000);
     size_t count = weir_transit_gather(&me->transit, parts, parts_max, bytes_max);
     uint64_t bytes = check_parts(me, parts, count);
-    uint64_t unsent = me->end - me->sent;
+    uint64_t unsent = (me->limit < me->end ? me->limit : me->end) - me->sent;
     assert_true(bytes <= bytes_max && bytes <= unsent && count <= parts_max);
     assert_true(count == parts_max || bytes == bytes_max || bytes == unsent);
     assert_int_equal(weir_transit_unsent(&me->transit), unsent > 0);
@@ -259,7 +260,26 @@ static void do_rewind(struct model *me)
     weir_transit_rewind(&me->transit);
     me->sent = message != NULL ? message->start : me->confirmed;
     me->start = me->sent;
+    me->limit = UINT64_MAX;
     assert_int_equal(me->transit.start, me->start);
+}
+
+// Where the first message begins that begins at or after `position`; the end if there is none.
+static uint64_t model_boundary(const struct model *me, uint64_t position)
+{
+    const struct model_message *message = message_at(me, position);
+    return message == NULL || message->start == position ? position
+                                                         : message->start + message->bytes;
+}
+
+// Ends the epoch at some message, or lets sending go on.
+static void do_limit(struct model *me)
+{
+    uint64_t position = me->sent + draw(me, me->end - me->sent + 1);
+    uint64_t boundary = weir_transit_boundary(&me->transit, position);
+    assert_int_equal(boundary, model_boundary(me, position));
+    me->limit = draw(me, 3) == 0 ? UINT64_MAX : boundary;
+    me->transit.limit = me->limit;
 }
 
 static void do_drop(struct model *me)
@@ -268,6 +288,7 @@ static void do_drop(struct model *me)
     me->dropped_messages += dropped;
     me->dropped_bytes += me->end - me->confirmed;
     me->sent = me->sent_max = me->confirmed = me->end;
+    me->limit = UINT64_MAX;
     assert_int_equal(me->transit.count, 0);
 }
 
@@ -306,6 +327,21 @@ static void check(struct model *me)
     assert_in_range(resent, me->resent_messages_min, me->resent_messages_max);
 }
 
+// What goes out next is in the first segment with bytes behind `sent`.
+static void check_next(const struct model *me)
+{
+    uint64_t next = UINT64_MAX;
+    for (uint32_t i = me->transit.count; i > 0; i--) {
+        const struct weir_transit_segment *held =
+            &me->transit.ring[(me->transit.first + i - 1) % me->transit.capacity];
+        if (held->base + held->segment.wire_bytes > me->sent) {
+            next = held->segment.sequence;
+        }
+    }
+    assert_int_equal(weir_transit_next(&me->transit, UINT64_MAX), next);
+    assert_int_equal(me->transit.limit, me->limit);
+}
+
 // Held messages are those that end beyond `confirmed`; empty ones exactly there may be either.
 static void check_held(struct model *me)
 {
@@ -341,8 +377,10 @@ static void run_stream(uint64_t seed, uint32_t flush, uint32_t largest, uint32_t
             do_send(&me);
         } else if (what < 93) {
             do_confirm(&me);
-        } else if (what < 97) {
+        } else if (what < 95) {
             do_rewind(&me);
+        } else if (what < 97) {
+            do_limit(&me);
         } else if (what < 99) {
             do_drop_oldest(&me);
         } else if (draw(&me, 4) == 0) {
@@ -350,10 +388,12 @@ static void run_stream(uint64_t seed, uint32_t flush, uint32_t largest, uint32_t
         }
         check(&me);
         if (step % 16 == 0) {
+            check_next(&me);
             check_held(&me);
         }
     }
     // To the end: everything leaves, and every segment is free again.
+    me.limit = me.transit.limit = UINT64_MAX;
     (void)weir_row_shut(me.row, me.now_ns);
     for (int i = 0; i < 100000 && (me.count != me.taken || me.transit.count > 0); i++) {
         do_take(&me);
@@ -508,6 +548,65 @@ static void rewind_goes_to_a_message(void **unused)
     model_close(&me);
 }
 
+// Sending stops at the limit, which stands between messages, and goes on when it is lifted.
+static void the_limit_is_a_message_boundary(void **unused)
+{
+    (void)unused;
+    struct model me;
+    model_open(&me, 1, 100, 50, 4, 10);
+    for (int i = 0; i < 9; i++) {
+        append_one(&me, 30); // 120 bytes a segment
+    }
+    (void)weir_row_seal_open(me.row, 1);
+    me.random = 5;
+    while (me.taken < 9) {
+        do_take(&me);
+    }
+    assert_int_equal(weir_transit_boundary(&me.transit, 0), 0);
+    assert_int_equal(weir_transit_boundary(&me.transit, 1), 30);
+    assert_int_equal(weir_transit_boundary(&me.transit, 120), 120); // between two segments
+    assert_int_equal(weir_transit_boundary(&me.transit, 269), 270);
+    assert_int_equal(weir_transit_boundary(&me.transit, 270), 270);
+    uint64_t first = weir_transit_next(&me.transit, 77);
+    me.transit.limit = me.limit = weir_transit_boundary(&me.transit, 130);
+    struct weir_iovec parts[PARTS_MAX];
+    size_t count = weir_transit_gather(&me.transit, parts, PARTS_MAX, 1000);
+    assert_int_equal(check_parts(&me, parts, count), 150);
+    weir_transit_sent(&me.transit, 120);
+    model_sent(&me, 120);
+    assert_int_equal(weir_transit_next(&me.transit, 77), first + 1);
+    assert_true(weir_transit_unsent(&me.transit));
+    weir_transit_sent(&me.transit, 30);
+    model_sent(&me, 30);
+    assert_false(weir_transit_unsent(&me.transit));
+    assert_int_equal(weir_transit_gather(&me.transit, parts, PARTS_MAX, 1000), 0);
+    assert_int_equal(weir_transit_next(&me.transit, 77), first + 1);
+    // The new connection knows no limit.
+    weir_transit_confirm(&me.transit, 150, 1);
+    me.confirmed = me.confirmed_bytes = 150;
+    do_rewind(&me);
+    count = weir_transit_gather(&me.transit, parts, PARTS_MAX, 1000);
+    assert_int_equal(check_parts(&me, parts, count), 120);
+    weir_transit_sent(&me.transit, 120);
+    model_sent(&me, 120);
+    assert_int_equal(weir_transit_next(&me.transit, 77), 77);
+    check(&me);
+    model_close(&me);
+}
+
+static void beyond_the_limit(void *argument)
+{
+    struct model *me = argument;
+    me->transit.limit = 0;
+    weir_transit_sent(&me->transit, 1);
+}
+
+static void boundary_beyond_the_end(void *argument)
+{
+    struct model *me = argument;
+    (void)weir_transit_boundary(&me->transit, 31);
+}
+
 static void beyond_the_end(void *argument)
 {
     struct model *me = argument;
@@ -529,6 +628,8 @@ static void misuse_aborts(void **unused)
     (void)weir_row_seal_open(me.row, 1);
     assert_int_equal(weir_transit_take(&me.transit, 1, 1), 1);
     test_expect_abort(beyond_the_end, &me);
+    test_expect_abort(beyond_the_limit, &me);
+    test_expect_abort(boundary_beyond_the_end, &me);
     test_expect_abort(confirm_unsent, &me);
     model_close(&me);
 }
@@ -540,6 +641,7 @@ int main(void)
         cmocka_unit_test(datagrams_against_the_model),
         cmocka_unit_test(empty_segments_pass),
         cmocka_unit_test(rewind_goes_to_a_message),
+        cmocka_unit_test(the_limit_is_a_message_boundary),
         cmocka_unit_test(misuse_aborts),
     };
     return cmocka_run_group_tests_name("transit", tests, NULL, NULL);

@@ -20,16 +20,30 @@ static bool epoch_flush_waits(const struct weir_writer *me)
            weir_transit_next(&me->transit, first) >= target;
 }
 
+// The alarm has done its work; left to ring, it would keep the task awake until the rest is sent.
+static void epoch_end(struct weir_writer *me, uint64_t position)
+{
+    me->transit.limit = weir_transit_boundary(&me->transit, position);
+    me->alarms[WEIR_ALARM_EPOCH] = WEIR_NEVER;
+}
+
+void weir_epoch_adapt(struct weir_writer *me, bool proven)
+{
+    uint64_t bytes = proven ? me->epoch_bytes * 2 : me->epoch_bytes / 2;
+    bytes = bytes == 0 ? 1 : bytes;
+    me->epoch_bytes = bytes < me->plan->epoch_bytes ? bytes : me->plan->epoch_bytes;
+}
+
 void weir_epoch_look(struct weir_writer *me)
 {
     struct weir_transit *transit = &me->transit;
     if (!weir_epoch_used(me) || transit->limit != UINT64_MAX) {
         return;
     }
-    uint64_t full = transit->start + me->plan->epoch_bytes;
+    uint64_t full = transit->start + me->epoch_bytes;
     if (transit->end >= full) {
         weir_assert(transit->sent <= full);
-        transit->limit = weir_transit_boundary(transit, full);
+        epoch_end(me, full);
         return;
     }
     if (transit->sent == transit->start) {
@@ -42,6 +56,6 @@ void weir_epoch_look(struct weir_writer *me)
     // Segments that hold little fill the row long before their bytes fill the epoch.
     bool crowded = 2 * transit->count >= transit->capacity && !weir_transit_unsent(transit);
     if (old || crowded || epoch_flush_waits(me)) {
-        transit->limit = weir_transit_boundary(transit, transit->sent);
+        epoch_end(me, transit->sent);
     }
 }

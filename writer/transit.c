@@ -154,7 +154,7 @@ static void transit_count_resent(struct weir_transit *transit, uint64_t from, ui
 void weir_transit_sent(struct weir_transit *transit, uint64_t bytes)
 {
     uint64_t sent = transit->sent + bytes;
-    weir_assert(sent <= transit->end);
+    weir_assert(sent <= transit->end && sent <= transit->limit);
     if (transit->sent < transit->sent_max) {
         uint64_t again = sent < transit->sent_max ? sent : transit->sent_max;
         transit_count_resent(transit, transit->sent, again);
@@ -296,5 +296,6 @@ uint64_t weir_transit_drop(struct weir_transit *transit, enum weir_dropping reas
         transit_pop(transit);
     }
     transit->sent = transit->sent_max = transit->confirmed = transit->end;
+    transit->limit = UINT64_MAX;
     return dropped;
 }

@@ -318,6 +318,7 @@ static void act_begin(struct weir_writer *me)
     me->broken = 0;
     me->active_ns = me->now_ns;
     me->tick_ns = TICK_NS_MIN;
+    me->begun = me->transit.confirmed;
     weir_transit_rewind(&me->transit);
     weir_link_begin(me);
 }
@@ -361,7 +362,11 @@ static void writer_count_break(struct weir_writer *me)
 // What an epoch carried is confirmed: on with the next.
 static void act_turn(struct weir_writer *me, struct weir_context *context)
 {
-    weir_counter_add(&me->counters.epochs, 1);
+    if (me->proven) { // not where the acknowledgement had to do
+        weir_counter_add(&me->counters.epochs, 1);
+        weir_epoch_adapt(me, true);
+    }
+    weir_backoff_reset(&me->backoff);
     writer_hang_up(me, context, false);
     writer_dial(me);
 }
@@ -371,9 +376,10 @@ static void act_break(struct weir_writer *me, struct weir_context *context)
     weir_assert(me->broken != 0);
     writer_count_break(me);
     writer_hang_up(me, context, false);
-    // Something was sent, and nothing came of it: smaller sends, and the next endpoint.
-    if (me->transit.sent > me->transit.start && me->transit.confirmed <= me->transit.start) {
+    // Something was sent, and nothing came of it: less at a time, and the next endpoint.
+    if (me->transit.sent > me->transit.start && me->transit.confirmed == me->begun) {
         weir_link_adapt(me, false);
+        weir_epoch_adapt(me, false);
         me->endpoint = (me->endpoint + 1) % me->plan->endpoints_count;
     }
     uint64_t random;
@@ -621,6 +627,7 @@ void weir_writer_init(struct weir_writer *me, struct weir_runtime *runtime,
         me->alarms[i] = WEIR_NEVER;
     }
     me->alarms[WEIR_ALARM_RETRY] = 0; // dial at once
+    me->epoch_bytes = plan->epoch_bytes;
     me->ledger.step = WEIR_LEDGER_OVER;
     weir_backoff_init(&me->backoff, plan->retry_interval_ms * MS, plan->retry_interval_max_ms * MS);
     weir_transit_init(&me->transit, row, &me->counters, ring, plan->row.segment_count);

@@ -72,6 +72,8 @@ struct weir_writer {
     uint64_t alarms[WEIR_ALARMS_COUNT];
     uint64_t tick_ns;        // present length of a tick
     uint32_t send_bytes_max; // of one send; see weir_link_adapt
+    uint64_t epoch_bytes;    // of one epoch; see weir_epoch_adapt
+    uint64_t begun;          // transit.confirmed when the connection began
     uint64_t open_sequence;  // the open segment seen at the last tick ...
     uint64_t open_since_ns;  // ... and since when
     uint64_t active_ns;      // when something was last found in the row
