@@ -5,13 +5,14 @@
 // messages 0 to K - 1 have arrived". The truth is kept apart from it:
 //   - a collector is a process that recv()s straight into shared memory. Whatever was read when
 //     SIGKILL struck stands there, counted or not: the stream has no zero byte, the memory had only
-//     those;
-//   - on TCP the claim is about the peer's kernel. There a second process, the keeper, accepts,
-//     hands each connection to the collector and keeps a descriptor of its own. After the kill it
-//     makes the socket refuse new data, and then reads to the end what the kernel had taken.
+//     those. On Unix sockets, and on TCP with epochs, that is what was claimed;
+//   - on TCP without epochs the claim is about the peer's kernel. There a second process, the
+//     keeper, accepts, hands each connection to the collector and keeps a descriptor of its own.
+//     After the kill it makes the socket refuse new data, and then reads to the end what the kernel
+//     had taken.
 // The keeper is forked before any thread exists, and starts, kills and buries the collectors.
 //
-// usage: pool_kills [--kills N] [--transport unix|tcp|all] [--seed S]     (--trials: as --kills)
+// usage: pool_kills [--kills N] [--transport unix|tcp|epochs|all] [--seed S]; --trials: as --kills
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -36,15 +37,13 @@
 #include "weir.h"
 #include "weir_writer.h"
 
-#define REGIONS 32u // connections whose streams are kept at the same time
-#define REGION_BYTES ((size_t)24 << 20)
-#define READ_BYTES_MAX ((size_t)12 << 20) // then the collector hangs; the rest is for the kernel's
 #define PAGE_BYTES 4096u
 #define MESSAGES_MAX ((size_t)1 << 28)
 #define MESSAGE_BYTES_MIN 12u // ten digits, a blank, a newline
 #define MESSAGE_FILL_MAX 400u
 #define HELD_MAX 64u
 #define LIFE_US_MAX 60000u
+#define EPOCH_INTERVAL_MS 20u // so that slow readers see the end of an epoch in their short life
 
 // What became of a message.
 #define IN_PROCESS 1u
@@ -74,6 +73,26 @@ static uint64_t random_below(uint64_t *seed, uint64_t limit)
     return (x ^ x >> 31) % limit;
 }
 
+// ---- Transports ----
+
+struct transport {
+    const char *name;
+    bool tcp;
+    bool kernel;      // the claim is the peer kernel's acknowledgement, not its process's reading
+    uint32_t regions; // connections of one collector whose streams are kept
+    size_t region_bytes;   // for one connection; half of it is for what the kernel had in the end
+    uint64_t epoch_bytes;  // 0: no epochs
+    uint64_t hangs_before; // bytes; a collector that stops reading does so before this
+};
+
+static const struct transport transports[] = {
+    {"unix", false, false, 32, (size_t)24 << 20, 0, 1000000},
+    {"tcp", true, true, 32, (size_t)24 << 20, 0, 1000000},
+    // Many connections, each of one epoch and what completes its last message.
+    {"epochs", true, false, 512, (size_t)2 << 20, 256 << 10, 300000},
+};
+#define TRANSPORTS_COUNT (sizeof transports / sizeof transports[0])
+
 // ---- Shared between parent, keeper and collectors ----
 
 struct region {
@@ -82,29 +101,31 @@ struct region {
                                        // kernel's rest
 };
 struct shared {
-    _Atomic uint32_t opened; // regions used so far; number i is at i % REGIONS
-    struct region regions[REGIONS];
+    _Atomic uint32_t opened; // regions used so far; number i is at i % transport->regions
+    struct region regions[];
 };
 struct truth {
+    const struct transport *transport;
     struct shared *shared;
     unsigned char *bytes;
 };
 
 static struct region *region_at(const struct truth *truth, uint32_t number)
 {
-    return &truth->shared->regions[number % REGIONS];
+    return &truth->shared->regions[number % truth->transport->regions];
 }
 
 static unsigned char *region_bytes(const struct truth *truth, uint32_t number)
 {
-    return truth->bytes + (size_t)(number % REGIONS) * REGION_BYTES;
+    const struct transport *transport = truth->transport;
+    return truth->bytes + (size_t)(number % transport->regions) * transport->region_bytes;
 }
 
 // How far the memory is filled, looked for from where it is known to be.
 static size_t region_filled(const struct truth *truth, uint32_t number, size_t from)
 {
     const unsigned char *bytes = region_bytes(truth, number);
-    const unsigned char *end = memchr(bytes + from, 0, REGION_BYTES - from);
+    const unsigned char *end = memchr(bytes + from, 0, truth->transport->region_bytes - from);
     must(end != NULL, "a region overflowed");
     return (size_t)(end - bytes);
 }
@@ -115,16 +136,19 @@ struct habit {
     size_t chunk_bytes;
     uint32_t pause_us;    // after each read
     uint64_t hangs_after; // bytes
+    bool leaves;          // instead of hanging: closes over what is unread
 };
 
-static struct habit habit_random(uint64_t *seed)
+static struct habit habit_random(uint64_t *seed, const struct transport *transport)
 {
     static const size_t chunks[] = {1000, 10000, 65536, 262144};
     static const uint32_t pauses[] = {0, 0, 100, 1000};
-    uint64_t hangs = random_below(seed, 6) == 0 ? random_below(seed, 1000000) : READ_BYTES_MAX;
+    bool hangs = random_below(seed, 6) == 0;
     return (struct habit){.chunk_bytes = chunks[random_below(seed, 4)],
                           .pause_us = pauses[random_below(seed, 4)],
-                          .hangs_after = hangs};
+                          .hangs_after = hangs ? random_below(seed, transport->hangs_before)
+                                               : UINT64_MAX,
+                          .leaves = transport->epoch_bytes != 0 && random_below(seed, 2) == 0};
 }
 
 // Reads one connection to its end.
@@ -133,9 +157,12 @@ static void collector_read(const struct truth *truth, int fd, uint32_t number,
 {
     struct region *region = region_at(truth, number);
     unsigned char *bytes = region_bytes(truth, number);
-    size_t count = 0;
+    size_t count = 0, count_max = truth->transport->region_bytes / 2 - habit->chunk_bytes;
     for (;;) {
-        if (count >= habit->hangs_after || count + habit->chunk_bytes > READ_BYTES_MAX) {
+        if (count >= habit->hangs_after && habit->leaves) {
+            break;
+        }
+        if (count >= habit->hangs_after || count > count_max) {
             pause();
         }
         // A page that is missing while the kernel copies into it would, with SIGKILL pending, end
@@ -154,21 +181,30 @@ static void collector_read(const struct truth *truth, int fd, uint32_t number,
             usleep(habit->pause_us);
         }
     }
-    shutdown(fd, SHUT_RDWR); // close alone does nothing while the keeper has the socket, too
+    if (truth->transport->kernel) {
+        shutdown(fd, SHUT_RDWR); // close alone does nothing while the keeper has the socket, too
+    }
     close(fd);
 }
 
-static void collector_unix(const struct truth *truth, const struct sockaddr_un *address,
-                           const struct habit *habit)
+// Listens itself, so that nobody else holds the connections it accepts. `first` is the number of
+// the first one's region. When no region is left for another, it hangs.
+static void collector_accepting(const struct truth *truth, const struct sockaddr *address,
+                                socklen_t address_bytes, uint32_t first,
+                                const struct habit *habit)
 {
-    int listener = socket(AF_UNIX, SOCK_STREAM, 0);
+    int listener = socket(address->sa_family, SOCK_STREAM, 0);
     must(listener >= 0, "socket");
-    (void)unlink(address->sun_path);
-    must(bind(listener, (const struct sockaddr *)address, sizeof *address) == 0, "bind");
+    must(setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &(int){1}, sizeof(int)) == 0,
+         "SO_REUSEADDR");
+    must(bind(listener, address, address_bytes) == 0, "bind");
     must(listen(listener, 8) == 0, "listen");
     for (;;) {
         int fd = accept(listener, NULL, NULL);
         must(fd >= 0, "accept");
+        if (atomic_load(&truth->shared->opened) - first == truth->transport->regions) {
+            pause();
+        }
         collector_read(truth, fd, atomic_fetch_add(&truth->shared->opened, 1), habit);
     }
 }
@@ -179,7 +215,7 @@ union control_room {
     char bytes[CMSG_SPACE(sizeof(int))];
 };
 
-static void collector_tcp(const struct truth *truth, int from_keeper, const struct habit *habit)
+static void collector_given(const struct truth *truth, int from_keeper, const struct habit *habit)
 {
     for (;;) {
         uint32_t number;
@@ -204,13 +240,12 @@ struct held {
 };
 struct keeper {
     struct truth truth;
-    bool tcp;
     uint64_t seed;
     struct sockaddr_un unix_address;
     struct sockaddr_in tcp_address;
     int control;  // to the parent
     int reserved; // keeps the port ours while nobody listens
-    int listener; // TCP only; -1: nobody listens
+    int listener; // TCP without epochs only; -1: nobody listens, or the collector itself
     bool calm;    // the next collector reads briskly to the end
     pid_t collector;
     int to_collector;
@@ -258,10 +293,11 @@ static void keeper_accept(struct keeper *keeper)
 
 static void keeper_fork(struct keeper *keeper)
 {
-    struct habit habit = habit_random(&keeper->seed);
+    const struct transport *transport = keeper->truth.transport;
+    struct habit habit = habit_random(&keeper->seed, transport);
     int pair[2];
     if (keeper->calm) {
-        habit = (struct habit){.chunk_bytes = 65536, .hangs_after = READ_BYTES_MAX};
+        habit = (struct habit){.chunk_bytes = 65536, .hangs_after = UINT64_MAX};
     }
     must(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair) == 0, "socketpair");
     keeper->opened = atomic_load(&keeper->truth.shared->opened);
@@ -270,15 +306,20 @@ static void keeper_fork(struct keeper *keeper)
     if (keeper->collector == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         close(pair[0]);
-        if (keeper->tcp) {
-            collector_tcp(&keeper->truth, pair[1], &habit);
+        if (transport->kernel) {
+            collector_given(&keeper->truth, pair[1], &habit);
+        } else if (transport->tcp) {
+            collector_accepting(&keeper->truth, (struct sockaddr *)&keeper->tcp_address,
+                                sizeof keeper->tcp_address, keeper->opened, &habit);
         } else {
-            collector_unix(&keeper->truth, &keeper->unix_address, &habit);
+            (void)unlink(keeper->unix_address.sun_path);
+            collector_accepting(&keeper->truth, (struct sockaddr *)&keeper->unix_address,
+                                sizeof keeper->unix_address, keeper->opened, &habit);
         }
     }
     close(pair[1]);
     keeper->to_collector = pair[0];
-    if (keeper->tcp) {
+    if (transport->kernel) {
         keeper_listen(keeper);
     }
 }
@@ -297,10 +338,11 @@ static void region_drain(struct keeper *keeper, const struct held *held)
 {
     struct region *region = region_at(&keeper->truth, held->number);
     unsigned char *bytes = region_bytes(&keeper->truth, held->number);
+    size_t region_bytes_max = keeper->truth.transport->region_bytes;
     for (;;) {
-        must(region->all_bytes + 1 < REGION_BYTES, "a region overflowed");
+        must(region->all_bytes + 1 < region_bytes_max, "a region overflowed");
         ssize_t got = recv(held->fd, bytes + region->all_bytes,
-                           REGION_BYTES - 1 - region->all_bytes, MSG_DONTWAIT);
+                           region_bytes_max - 1 - region->all_bytes, MSG_DONTWAIT);
         if (got <= 0) {
             must(got == 0 || errno == EAGAIN || errno == ECONNRESET, "recv");
             return;
@@ -343,7 +385,7 @@ static void keeper_kill(struct keeper *keeper)
     must(waitpid(keeper->collector, &status, 0) == keeper->collector, "waitpid");
     must(WIFSIGNALED(status), "the collector ended by itself");
     keeper->collector = 0;
-    if (keeper->tcp) {
+    if (keeper->truth.transport->kernel) {
         socket_deafen(keeper->listener);
         keeper_accept(keeper);
         close(keeper->listener);
@@ -416,7 +458,6 @@ struct reading {
 };
 struct judge {
     struct truth truth;
-    bool tcp;
     unsigned char *seen; // one byte per message
     uint64_t process_first, kernel_first; // the first one that is not there
     uint64_t duplicates, disorders, torn, falsehoods, kills_false;
@@ -476,15 +517,16 @@ static void judge_read(struct judge *judge, struct reading *reading, size_t end,
 
 static void judge_claim(struct judge *judge, uint64_t confirmed)
 {
-    uint64_t there = judge->tcp ? judge->kernel_first : judge->process_first;
+    uint64_t there = judge->truth.transport->kernel ? judge->kernel_first : judge->process_first;
     if (confirmed > there) {
         judge->kills_false++;
         judge->falsehoods += confirmed - there;
     }
 }
 
-// While the collector lives: Unix only, since the kernel's share cannot be seen from outside. The
-// claim comes first, so that what it speaks of must be in memory already.
+// While the collector lives; not where the claim is the kernel's, whose share cannot be seen from
+// outside. The claim comes first, so that what it speaks of must be in memory already. A collector
+// reads its connections one after the other, so all but the latest are complete.
 static void judge_live(struct judge *judge, struct weir_pool *pool)
 {
     struct weir_metrics metrics;
@@ -505,14 +547,17 @@ static void judge_live(struct judge *judge, struct weir_pool *pool)
 static void judge_dead(struct judge *judge, uint32_t first)
 {
     uint32_t opened = atomic_load(&judge->truth.shared->opened);
-    must(opened - first <= REGIONS, "too many connections in one collector's life");
+    must(opened - first <= judge->truth.transport->regions,
+         "too many connections in one collector's life");
     for (uint32_t number = first; number < opened; number++) {
         struct region *region = region_at(&judge->truth, number);
         struct reading reading = {number, 0, UINT64_MAX};
         if (number == judge->live.number && judge->live.at > 0) {
             reading = judge->live;
         }
-        judge_read(judge, &reading, region->all_bytes, region->process_bytes);
+        if (number >= judge->live.number) { // those before it were read while it lived
+            judge_read(judge, &reading, region->all_bytes, region->process_bytes);
+        }
         memset(region_bytes(&judge->truth, number), 0, region->all_bytes);
         *region = (struct region){0};
     }
@@ -554,7 +599,7 @@ static void life_watch(struct judge *judge, struct weir_pool *pool, uint64_t lif
     for (uint64_t at_us = now_us(); at_us < until_us; at_us = now_us()) {
         uint64_t left_us = until_us - at_us;
         usleep((useconds_t)(left_us < 2000 ? left_us : 2000));
-        if (!judge->tcp) {
+        if (!judge->truth.transport->kernel) {
             judge_live(judge, pool);
         }
     }
@@ -573,16 +618,18 @@ static uint64_t death_confirmed(struct weir_pool *pool)
     return metrics.confirmed_messages;
 }
 
-static struct weir_pool *pool_make(struct weir_runtime *runtime, const char *endpoint)
+static struct weir_pool *pool_make(struct weir_runtime *runtime, const char *endpoint,
+                                   uint64_t epoch_bytes)
 {
     struct weir_pool_options options;
     struct weir_pool *pool;
     char why[256];
     weir_pool_options_init(&options);
     options.endpoint = endpoint;
-    // The claim here is the acknowledgement's. Epochs could not end anyway: the keeper's descriptor
-    // outlives the collector's, so that the peer's end of stream never comes.
-    options.epoch_bytes_max = 0;
+    // 0 where the claim is the acknowledgement's. Epochs could not end there anyway: the keeper's
+    // descriptor outlives the collector's, so that the peer's end of stream never comes.
+    options.epoch_bytes_max = epoch_bytes;
+    options.epoch_interval_ms = EPOCH_INTERVAL_MS;
     options.buffer_bytes_max = 2 << 20;
     options.message_bytes_max = 1024;
     options.flush_interval_ms = 5;
@@ -603,38 +650,47 @@ static bool trial_report(const struct judge *judge, const struct weir_metrics *m
         process_missing += (judge->seen[i] & IN_PROCESS) == 0;
         kernel_missing += (judge->seen[i] & IN_KERNEL) == 0;
     }
-    uint64_t lost = judge->tcp ? kernel_missing : process_missing;
-    printf("%-4s kills %" PRIu64 ", connections %" PRIu64 ", seconds %.1f\n"
+    const struct transport *transport = judge->truth.transport;
+    uint64_t lost = transport->kernel ? kernel_missing : process_missing;
+    printf("%s\n     kills %" PRIu64 ", connections %" PRIu64 ", epochs %" PRIu64
+           ", seconds %.1f\n"
            "     messages %" PRIu64 ", confirmed %" PRIu64 ", resent %" PRIu64 " (%.1f per kill)\n"
            "     duplicates read %" PRIu64 " (%.1f per kill), torn %" PRIu64
            ", out of order %" PRIu64 "\n     false confirmations: in %" PRIu64
            " checks, %" PRIu64 " messages; lost %" PRIu64 "\n",
-           judge->tcp ? "tcp" : "unix", kills, metrics->connects, seconds, logged,
+           transport->name, kills, metrics->connects, metrics->epochs, seconds, logged,
            metrics->confirmed_messages, metrics->resent_messages,
            (double)metrics->resent_messages / (double)kills, judge->duplicates,
            (double)judge->duplicates / (double)kills, judge->torn, judge->disorders,
            judge->kills_false, judge->falsehoods, lost);
-    if (judge->tcp) {
+    if (transport->kernel) {
         printf("     confirmed, in the dead peer's kernel and never read by its process (what TCP "
                "cannot promise): %" PRIu64 " (%.1f per kill)\n",
                process_missing, (double)process_missing / (double)kills);
     }
+    bool epochs = (metrics->epochs > 0) == (transport->epoch_bytes != 0);
     bool books = weir_metrics_balanced(metrics) && metrics->confirmed_messages == logged;
+    if (!epochs) {
+        printf("     epochs where there should be none, or none where there should be\n");
+    }
+    // Acknowledgements are no proof, and close has to say so.
+    bool verdict = closed == 0 || (transport->kernel && closed == WEIR_EUNPROVEN);
     if (!books || closed != 0) {
         printf("     books %s, close said: %s\n", books ? "balanced" : "WRONG",
                closed == 0 ? "all delivered" : weir_error_text(closed));
     }
-    return books && closed == 0 && lost == 0 && judge->kills_false == 0 && judge->torn == 0 &&
-           judge->disorders == 0;
+    return books && epochs && verdict && lost == 0 && judge->kills_false == 0 &&
+           judge->torn == 0 && judge->disorders == 0;
 }
 
 static bool trial_run(struct judge *judge, int control, const char *endpoint, uint64_t kills,
                       uint64_t seed)
 {
+    const struct transport *transport = judge->truth.transport;
     struct weir_runtime *runtime;
     int error = weir_runtime_create(&runtime, &(struct weir_runtime_options){.workers = 1});
     must(error == 0, weir_error_text(error));
-    struct logger logger = {.pool = pool_make(runtime, endpoint)};
+    struct logger logger = {.pool = pool_make(runtime, endpoint, transport->epoch_bytes)};
     pthread_t thread;
     must(pthread_create(&thread, NULL, logger_main, &logger) == 0, "thread");
     uint64_t begun_us = now_us();
@@ -666,13 +722,17 @@ static bool trial_run(struct judge *judge, int control, const char *endpoint, ui
     return good;
 }
 
-static struct truth truth_make(void)
+static size_t shared_bytes(const struct transport *transport)
 {
-    size_t bytes = REGIONS * REGION_BYTES;
-    struct truth truth;
-    truth.shared = mmap(NULL, sizeof *truth.shared, PROT_READ | PROT_WRITE,
+    return sizeof(struct shared) + transport->regions * sizeof(struct region);
+}
+
+static struct truth truth_make(const struct transport *transport)
+{
+    struct truth truth = {.transport = transport};
+    truth.shared = mmap(NULL, shared_bytes(transport), PROT_READ | PROT_WRITE,
                         MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    truth.bytes = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+    truth.bytes = mmap(NULL, transport->regions * transport->region_bytes, PROT_READ | PROT_WRITE,
                        MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     must(truth.shared != MAP_FAILED && truth.bytes != MAP_FAILED, "shared memory");
     return truth;
@@ -693,15 +753,15 @@ static void port_reserve(struct keeper *keeper)
     must(getsockname(keeper->reserved, (struct sockaddr *)address, &address_bytes) == 0, "port");
 }
 
-static bool transport_run(bool tcp, uint64_t kills, uint64_t seed)
+static bool transport_run(const struct transport *transport, uint64_t kills, uint64_t seed)
 {
-    struct keeper keeper = {.truth = truth_make(), .tcp = tcp, .seed = ~seed, .listener = -1};
+    struct keeper keeper = {.truth = truth_make(transport), .seed = ~seed, .listener = -1};
     char folder[] = "/tmp/weir-kills-XXXXXX", endpoint[128];
     must(mkdtemp(folder) != NULL, "mkdtemp");
     keeper.unix_address.sun_family = AF_UNIX;
     snprintf(keeper.unix_address.sun_path, sizeof keeper.unix_address.sun_path, "%s/socket",
              folder);
-    if (tcp) {
+    if (transport->tcp) {
         port_reserve(&keeper);
         snprintf(endpoint, sizeof endpoint, "tcp://127.0.0.1:%d",
                  ntohs(keeper.tcp_address.sin_port));
@@ -719,49 +779,63 @@ static bool transport_run(bool tcp, uint64_t kills, uint64_t seed)
         keeper_main(&keeper);
     }
     close(pair[1]);
-    struct judge judge = {.truth = keeper.truth, .tcp = tcp};
+    struct judge judge = {.truth = keeper.truth};
     judge.seen = mmap(NULL, MESSAGES_MAX, PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     must(judge.seen != MAP_FAILED, "memory");
     bool good = trial_run(&judge, pair[0], endpoint, kills, seed);
     must(waitpid(pid, NULL, 0) == pid, "waitpid");
     close(pair[0]);
-    if (tcp) {
+    if (transport->tcp) {
         close(keeper.reserved);
     }
     munmap(judge.seen, MESSAGES_MAX);
-    munmap(keeper.truth.bytes, REGIONS * REGION_BYTES);
-    munmap(keeper.truth.shared, sizeof *keeper.truth.shared);
+    munmap(keeper.truth.bytes, transport->regions * transport->region_bytes);
+    munmap(keeper.truth.shared, shared_bytes(transport));
     (void)unlink(keeper.unix_address.sun_path);
     (void)rmdir(folder);
     return good;
 }
 
+static bool transport_chosen(const struct transport *transport, const char *name)
+{
+    return strcmp(name, "all") == 0 || strcmp(name, transport->name) == 0;
+}
+
 int main(int argc, char **argv)
 {
     uint64_t kills = 1000;
-    const char *transport = "all", *seed_text = getenv("WEIR_SEED");
+    const char *name = "all", *seed_text = getenv("WEIR_SEED");
     uint64_t seed = seed_text != NULL ? strtoull(seed_text, NULL, 0) : now_us();
+    bool usage = false, good = true;
+    size_t chosen = 0;
     for (int i = 1; i < argc; i += 2) {
-        const char *value = i + 1 < argc ? argv[i + 1] : NULL;
+        const char *value = i + 1 < argc ? argv[i + 1] : "";
         bool count = strcmp(argv[i], "--kills") == 0 || strcmp(argv[i], "--trials") == 0;
-        if (value != NULL && count && atoi(value) > 0) {
+        if (count && atoi(value) > 0) {
             kills = strtoull(value, NULL, 0);
-        } else if (value != NULL && strcmp(argv[i], "--seed") == 0) {
+        } else if (strcmp(argv[i], "--seed") == 0 && *value != 0) {
             seed = strtoull(value, NULL, 0);
-        } else if (value != NULL && strcmp(argv[i], "--transport") == 0 &&
-                   (strcmp(value, "unix") == 0 || strcmp(value, "tcp") == 0 ||
-                    strcmp(value, "all") == 0)) {
-            transport = value;
+        } else if (strcmp(argv[i], "--transport") == 0) {
+            name = value;
         } else {
-            fprintf(stderr,
-                    "usage: pool_kills [--kills N] [--transport unix|tcp|all] [--seed S]\n");
-            return 2;
+            usage = true;
         }
     }
+    for (size_t i = 0; i < TRANSPORTS_COUNT; i++) {
+        chosen += transport_chosen(&transports[i], name);
+    }
+    if (usage || chosen == 0) {
+        fprintf(stderr,
+                "usage: pool_kills [--kills N] [--transport unix|tcp|epochs|all] [--seed S]\n");
+        return 2;
+    }
     printf("pool kills: %" PRIu64 " on each transport, seed %" PRIu64 "\n", kills, seed);
-    bool good = strcmp(transport, "tcp") == 0 || transport_run(false, kills, seed);
-    good = (strcmp(transport, "unix") == 0 || transport_run(true, kills, seed)) && good;
+    for (size_t i = 0; i < TRANSPORTS_COUNT; i++) {
+        if (transport_chosen(&transports[i], name)) {
+            good = transport_run(&transports[i], kills, seed) && good;
+        }
+    }
     printf("%s\n", good ? "every confirmed message was there" : "FAILED");
     return good ? 0 : 1;
 }

@@ -96,12 +96,11 @@ static void many_epochs_bring_all_once(uint32_t workers)
     bench_start(&bench, workers, COLLECTOR_TCP, NULL, 0);
     bench_open(&bench);
     uint32_t count = workers == 0 ? 4000 : (uint32_t)test_times(20000) / 100 * 100;
-    for (uint32_t at = 0; at < count; at += 100) {
-        while (test_pool_log(bench.pool, 0, 0, at, 1, 100) == 0) {
-            test_pause_us(1000);
-        }
-        for (uint32_t i = 1; i < 100; i++) {
-            while (test_pool_log(bench.pool, 0, 0, at + i, 1, 100) == 0) {
+    for (uint32_t i = 0; i < count; i++) {
+        while (test_pool_log(bench.pool, 0, 0, i, 1, 100) == 0) { // full: let it be sent
+            if (workers == 0) {
+                (void)weir_turn(bench.runtime, 64, 1000000);
+            } else {
                 test_pause_us(1000);
             }
         }
@@ -158,8 +157,6 @@ static void confirmed_means_proven(void **unused)
     assert_int_equal(weir_pool_flush(bench.pool, 10000), 0);
     test_pool_books(bench.pool, &metrics);
     assert_int_equal(metrics.confirmed_messages, 1000);
-    assert_int_equal(weir_pool_close(bench.pool, 0), WEIR_EUNPROVEN == 0 ? 0 : 0);
-    collector_stop(bench.collector);
     assert_int_equal(test_pool_arrived(bench.collector, 1000), 0);
     bench_end(&bench);
 }
@@ -186,7 +183,8 @@ static uint64_t run_resets(struct bench *bench, uint64_t epoch_bytes_max, int ve
     assert_true(collector_wait_connections(bench->collector, 13));
     bench_close(bench, 20000, verdict, metrics);
     assert_int_equal(metrics->confirmed_messages, 10000);
-    assert_true(metrics->disconnects >= 12);
+    // With epochs they get shorter, so that some of these peers live to the end of one.
+    assert_true(metrics->disconnects >= (epoch_bytes_max == 0 ? 12 : 4));
     return distinct_of(bench, 10000);
 }
 

@@ -198,9 +198,11 @@ static void test_numbers_at_their_bounds(void **state)
         accept(&options, range->name, number(range->max, ""));
         assert_int_equal(member_get(&options, range->name), range->max);
         assert_int_equal(weir_pool_options_check_values(&options, NULL, 0), 0);
-        refuse(range->name, number(range->min - 1, ""), said);
+        if (range->min > 0) {
+            refuse(range->name, number(range->min - 1, ""), said);
+            refuse(range->name, "0", said);
+        }
         refuse(range->name, number(range->max + 1, ""), said);
-        refuse(range->name, "0", said);
         if (range->max < UINT32_MAX) {
             refuse(range->name, "4294967297", said); // 1, if cut to 32 bits
         }
@@ -453,8 +455,8 @@ static void test_the_iterator_tells_the_truth(void **state)
             }
         }
     }
-    assert_int_equal(count, 22);
-    assert_int_equal(numeric, 17);
+    assert_int_equal(count, 24);
+    assert_int_equal(numeric, 19);
     assert_null(weir_option_at(count + 1));
     assert_null(weir_option_at(SIZE_MAX));
 }

@@ -426,6 +426,7 @@ static void peer_babbles(void **unused)
         log_numbers(&bench, 0, 1000);
         assert_int_equal(weir_pool_flush(bench.pool, 20000), 0);
         test_pool_wait_for(bench.pool, received_bytes, 3 << 20);
+        test_pool_wait_for(bench.pool, connects, kind == COLLECTOR_TCP ? 2 : 1);
         bench_close(&bench, 5000, 0);
         assert_int_equal(test_pool_arrived(bench.collector, 1000), 0);
         // On TCP each proof costs a connection; nothing else does.

@@ -193,10 +193,17 @@ static void link_sent(struct weir_writer *me, uint64_t bytes)
     weir_ledger_sent(&me->ledger, bytes, outstanding);
 }
 
+bool weir_link_waits(const struct weir_writer *me)
+{
+    return me->ledger.kind == WEIR_LEDGER_UNIX && me->send_bytes_max < SEND_BYTES_MAX_UNIX &&
+           weir_transit_unconfirmed(&me->transit);
+}
+
 // Whether there is no use in another send now.
 static bool link_send_over(const struct weir_writer *me)
 {
-    return me->blocked || me->broken != 0 || me->alarms[WEIR_ALARM_STARVED] != WEIR_NEVER;
+    return me->blocked || me->broken != 0 || me->alarms[WEIR_ALARM_STARVED] != WEIR_NEVER ||
+           weir_link_waits(me);
 }
 
 // What poll() says of the connection; nothing when it fails, which says nothing about the peer.

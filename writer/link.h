@@ -28,6 +28,10 @@ void weir_link_begin(struct weir_writer *writer);
 // breaks (`broken`).
 void weir_link_send(struct weir_writer *writer);
 
+// Whether the next send has to wait until the last one is confirmed: after failures, so that what a
+// peer reads before it dies is seen in time.
+bool weir_link_waits(const struct weir_writer *writer);
+
 // Adapts the size of sends to a connection that brought progress, or ended without any.
 void weir_link_adapt(struct weir_writer *writer, bool progress);
 

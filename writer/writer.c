@@ -187,6 +187,9 @@ static bool writer_writable(struct weir_writer *me, struct weir_context *context
         return false;
     }
     me->alarms[WEIR_ALARM_STARVED] = WEIR_NEVER;
+    if (weir_link_waits(me)) {
+        return false;
+    }
     if (!me->blocked) {
         return true;
     }
@@ -366,7 +369,6 @@ static void act_turn(struct weir_writer *me, struct weir_context *context)
         weir_counter_add(&me->counters.epochs, 1);
         weir_epoch_adapt(me, true);
     }
-    weir_backoff_reset(&me->backoff);
     writer_hang_up(me, context, false);
     writer_dial(me);
 }
