@@ -116,7 +116,8 @@ void weir_idle_found(struct weir_worker *worker)
 void weir_idle_leave(struct weir_worker *worker)
 {
     uint64_t bit = (uint64_t)1 << worker->index;
-    uint64_t seen = atomic_fetch_and_explicit(&worker->runtime->parked, ~bit, memory_order_seq_cst);
+    uint64_t seen = atomic_fetch_and_explicit(&worker->runtime->parked, ~bit,
+                                              memory_order_seq_cst); // [W1]
     if ((seen & bit) == 0) { // [W2]
         worker->searching = true;
     }

@@ -148,8 +148,8 @@ struct weir_task *weir_queue_steal(struct weir_queue *from, struct weir_queue *t
 
 uint32_t weir_queue_count(struct weir_queue *queue)
 {
-    uint64_t head = atomic_load_explicit(&queue->head, memory_order_seq_cst);
-    uint32_t tail = atomic_load_explicit(&queue->tail, memory_order_seq_cst);
+    uint64_t head = atomic_load_explicit(&queue->head, memory_order_seq_cst); // [W1]
+    uint32_t tail = atomic_load_explicit(&queue->tail, memory_order_seq_cst); // [W1]
     uint32_t count = tail - head_taken(head);
     return count <= WEIR_QUEUE_SLOTS ? count : WEIR_QUEUE_SLOTS; // the head may be older
 }

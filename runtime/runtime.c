@@ -23,6 +23,7 @@ static void runtime_free(struct weir_runtime *runtime)
 
 static void runtime_stop_threads(struct weir_runtime *runtime, uint32_t started_count)
 {
+    // [W5] As [W1], for the end: stop, then wake; or fall asleep, then look whether to stop.
     atomic_store_explicit(&runtime->stopping, 1, memory_order_seq_cst);
     weir_idle_wake_all(runtime);
     for (uint32_t i = 0; i < started_count; i++) {

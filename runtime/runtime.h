@@ -35,7 +35,7 @@ static inline bool weir_runtime_forked(const struct weir_runtime *runtime)
 
 static inline bool weir_runtime_stopping(struct weir_runtime *runtime)
 {
-    return atomic_load_explicit(&runtime->stopping, memory_order_seq_cst) != 0;
+    return atomic_load_explicit(&runtime->stopping, memory_order_seq_cst) != 0; // [W5]
 }
 
 // A task has ended (its future is done or dropped): tells its family and whoever joins it.

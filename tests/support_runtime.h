@@ -1,5 +1,6 @@
-// Helpers shared by the runtime's test suites: runtimes to test with, an os that counts and fails,
-// waiting for a condition, and death tests.
+// Helpers shared by the runtime's test suites.
+//
+// Runtimes to test with, an os that counts and fails, waiting for a condition, and death tests.
 #ifndef WEIR_TESTS_SUPPORT_RUNTIME_H
 #define WEIR_TESTS_SUPPORT_RUNTIME_H
 

@@ -248,7 +248,8 @@ static void peer_dies_within_every_send(void **unused)
 static void an_end_by_itself_is_a_proof(void **unused)
 {
     (void)unused;
-    struct collector_plan plans[2] = {{.then = COLLECTOR_CLOSE, .then_bytes = 50 * LINE_BYTES}, {0}};
+    struct collector_plan plans[2] = {{.then = COLLECTOR_CLOSE, .then_bytes = 50 * LINE_BYTES},
+                                      {0}};
     struct bench bench;
     bench_start(&bench, 1, COLLECTOR_TCP, plans, 2);
     bench_open(&bench);

@@ -1,5 +1,7 @@
-// The whole runtime: creating and destroying, workers, parking, wakes from everywhere, fairness,
-// host-driven turns, forks, and failures of the operating system.
+// The whole runtime, with threads and driven by a host.
+//
+// Creating and destroying, workers, parking, wakes from everywhere, fairness, turns, forks, and
+// failures of the operating system.
 #include "tests/support_runtime.h"
 
 #include <errno.h>

@@ -1,5 +1,6 @@
-// The worker's loop piece by piece, on a host-driven runtime or with workers held still: where a
-// task is queued, how it overflows, and that idle workers learn of work.
+// The worker's loop piece by piece, on a host-driven runtime or with workers held still.
+//
+// Where a task is queued, how it overflows, and that idle workers learn of work.
 #include "tests/support_runtime.h"
 
 #include <pthread.h>

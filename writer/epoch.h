@@ -5,9 +5,14 @@
 // stream proves that the process read it all (ledger.h). So, with confirm = peer on TCP, the writer
 // confirms nothing by acknowledgement. It ends the connection after so many bytes or so long, waits
 // for the proof, confirms the epoch, and goes on in a new connection. Order is kept, because
-// nothing is sent meanwhile. A connection that ends by itself proves what was acknowledged if the
-// peer's end of stream came first (it read to the end; a process that dies or closes with something
-// unread sends a reset instead), and nothing otherwise: then the whole epoch is sent again.
+// nothing is sent meanwhile.
+//
+// A connection that the peer ends proves what was acknowledged if its end of stream came without a
+// reset: then it had read everything. One that dies or closes over unread data sends a reset, also
+// where it calls shutdown first; therefore the writer waits a moment after an end of stream to see
+// whether a reset follows. After a reset nothing is proven, and the whole epoch is sent again.
+// What is left is a peer that calls shutdown over unread data and closes only much later, or at the
+// very moment at which the writer itself ends the epoch.
 //
 // A peer that acknowledges everything but does not end its side within the stall timeout does not
 // do epochs: from then on this writer takes the acknowledgements for it.

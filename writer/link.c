@@ -1,4 +1,5 @@
 // The writer's connection.
+#include "writer/epoch.h"
 #include "writer/link.h"
 
 #include <errno.h>
@@ -20,6 +21,9 @@
 #define DATAGRAMS_MAX 64
 // Reads in one go of what nobody asked for.
 #define READS_MAX 16
+// How long after the peer's end of stream a reset may follow: the time between shutdown and close
+// in a peer that ends over unread data, and a round trip.
+#define LINGER_NS 50000000u
 // Before another try when the kernel had no memory.
 #define STARVED_PAUSE_NS 10000000u
 // TCP: idle seconds before the first keepalive probe; a dead peer is found after four times that.
@@ -133,7 +137,12 @@ static bool link_read(struct weir_writer *me)
     } else if (count == 0 && me->plan->stream) {
         weir_ledger_end_of_stream(&me->ledger);
         me->peer_ended = true;
-        if (me->machine != WEIR_STATE_DRAINING) {
+        if (me->machine == WEIR_STATE_DRAINING) {
+            return true;
+        }
+        if (weir_epoch_used(me)) { // a witness, unless a reset follows: epoch.h
+            me->alarms[WEIR_ALARM_LINGER] = me->now_ns + LINGER_NS;
+        } else {
             weir_link_break(me, WEIR_FAULT_PEER_CLOSED);
         }
     } else if (count == -EAGAIN || count == -EWOULDBLOCK) {
@@ -153,7 +162,9 @@ static void link_read_end(struct weir_writer *me)
             break;
         }
     }
-    weir_link_break(me, WEIR_FAULT_PEER_CLOSED);
+    if (!me->peer_ended) {
+        weir_link_break(me, WEIR_FAULT_PEER_CLOSED);
+    }
 }
 
 // ---- Sending ----

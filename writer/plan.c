@@ -304,6 +304,7 @@ int weir_pool_options_check(const struct weir_pool_options *options, struct weir
     made.stall_timeout_ms = options->stall_timeout_ms;
     // So much is held until it is proven, while more is logged: a quarter leaves room for that.
     uint64_t quarter = (uint64_t)made.row.segment_count * made.row.flush_limit_bytes / 4;
+    quarter = quarter == 0 ? 1 : quarter;
     made.epoch_bytes = options->epoch_bytes_max < quarter ? options->epoch_bytes_max : quarter;
     memcpy(plan, &made, sizeof(*plan));
     return 0;

@@ -198,7 +198,6 @@ int weir_pool_flush(struct weir_pool *pool, uint64_t timeout_ms)
         (void)weir_row_seal_open(pool->writers[i].row, pool_now_ns(pool));
         targets[i] = weir_row_position(pool->writers[i].row);
         weir_writer_want_flush(&pool->writers[i], targets[i]);
-        weir_writer_wake(&pool->writers[i]);
     }
     int error = 0;
     for (;;) {

@@ -33,6 +33,7 @@ enum weir_alarm {
     WEIR_ALARM_DIAL,    // the attempt takes too long
     WEIR_ALARM_STALL,   // the peer takes nothing
     WEIR_ALARM_EPOCH,   // the epoch is old
+    WEIR_ALARM_LINGER,  // the peer's end of stream was read, and no reset has followed
     WEIR_ALARM_STARVED, // the kernel had no memory for a send: try again
     WEIR_ALARMS_COUNT
 };

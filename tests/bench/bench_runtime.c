@@ -1,9 +1,9 @@
 // Benchmark of the runtime: the scheduler cases other runtimes publish, with 1, 2 and 4 workers.
 //
-// spawn_local: 10,000 tasks spawned by a task. spawn_remote: the same from outside. yield: 200 tasks
-// yield 1,000 times. ping_pong: 1,000 pairs of tasks exchange two values over oneshots. chained: each
-// of 1,000 tasks spawns the next. Prints the median and range of ROUNDS runs in microseconds, and
-// nanoseconds per operation. Runs of different worker counts alternate.
+// spawn_local: 10,000 tasks spawned by a task. spawn_remote: the same from outside. yield: 200
+// tasks yield 1,000 times. ping_pong: 1,000 pairs of tasks exchange two values over oneshots.
+// chained: each of 1,000 tasks spawns the next. Prints the median and range of ROUNDS runs in
+// microseconds, and nanoseconds per operation. Runs of different worker counts alternate.
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
