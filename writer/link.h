@@ -1,6 +1,6 @@
 // The writer's side of its connection: dialing, sending, receiving, counting, the proof at the end.
 //
-// Each function does what an action or a look of writer.c needs on the socket, and leaves its
+// Each function does what an action or a look of watch.c needs on the socket, and leaves its
 // result in the writer: transit, ledger, `blocked`, `broken`.
 #ifndef WEIR_WRITER_LINK_H
 #define WEIR_WRITER_LINK_H

@@ -1,6 +1,6 @@
 // The writer's state machine: one table, pure. What a writer does next is decided here alone.
 //
-// (state, event, guard) -> (state, action). The events are what the writer (writer.c) has seen, the
+// (state, event, guard) -> (state, action). The events are what the writer (watch.c) has seen, the
 // actions what it must do; the machine itself does no I/O, reads no clock, holds no memory. Every
 // combination is in exactly one row of the table in machine.c; the impossible ones are rows too,
 // and reaching one is an assertion.
