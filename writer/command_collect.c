@@ -53,6 +53,9 @@ bool weir_collect_patient(void *context)
     return !collect->stopping || weir_command_now_ns() - collect->stopping_ns < FINISH_NS;
 }
 
+// With --once, how long a TCP sender has to come back: it changes connections as it goes.
+#define ONCE_QUIET_NS WEIR_NS_PER_S
+
 // ---- Connections ----
 
 struct connection {
@@ -218,8 +221,9 @@ static void connection_end(struct connection *me, struct weir_context *context)
     }
     snprintf(text, sizeof(text), "over, %llu records", (unsigned long long)me->records);
     connection_say(me, text);
+    collect->open--;
     if (collect->once) {
-        collect_stop(collect, context);
+        weir_notify_all(&collect->stop, context); // has the accepting task look again
     }
     free(me->bytes);
     weir_stream_close(&me->stream);
@@ -294,7 +298,9 @@ static void connection_start(struct serve *me, struct weir_context *context)
     connection_say(&connection, "open");
     int code = weir_scope_spawn(&me->scope, context, &connection.future, sizeof(connection),
                                 WEIR_SPAWN_PINNED);
-    if (code < 0) {
+    if (code == 0) {
+        collect->open++;
+    } else {
         connection_say(&connection, weir_command_error_text(code));
         collect->faults++;
         weir_stream_close(&me->accepted);
@@ -327,6 +333,19 @@ static void signal_seen(struct serve *me, struct weir_context *context)
     }
 }
 
+// --once: nobody is connected any more, and for how long a sender may still come back.
+static bool serve_quiet(const struct weir_collect *collect)
+{
+    return collect->once && collect->connections > 0 && collect->open == 0;
+}
+
+static int serve_poll_any(struct serve *me, struct weir_context *context)
+{
+    struct weir_future *const waits[] = {&me->signal.future, &me->stop.future, &me->accept.future,
+                                         &me->nap.future};
+    return weir_poll_any(waits, serve_quiet(me->collect) ? 4 : 3, NULL, context);
+}
+
 static enum weir_poll serve_stream_poll(struct weir_future *future, struct weir_context *context)
 {
     struct serve *me = (struct serve *)future;
@@ -336,10 +355,13 @@ static enum weir_poll serve_stream_poll(struct weir_future *future, struct weir_
         weir_accept_init(&me->accept, &collect->listener, &me->accepted);
         weir_stream_ready_init(&me->signal, &collect->signals, WEIR_READABLE);
         weir_notified_init(&me->stop, &collect->stop);
-        weir_select(me, context, me->winner, NULL, &me->signal.future, &me->stop.future,
-                    &me->accept.future);
+        weir_sleep_init(&me->nap, collect->socket.unix_domain ? 0 : ONCE_QUIET_NS);
+        weir_until(me, (me->winner = serve_poll_any(me, context)) >= 0);
+        weir_drop(&me->nap.future, context);
         if (me->winner == 0) {
             signal_seen(me, context);
+        } else if (me->winner == 3) {
+            collect_stop(collect, context);
         } else if (me->winner == 2 && me->accept.future.result == 0) {
             connection_start(me, context);
         } else if (me->winner == 2) {

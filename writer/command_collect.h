@@ -21,6 +21,7 @@ struct weir_collect {
     bool stopping;
     uint64_t stopping_ns;
     uint64_t records, bytes, connections, torn, faults;
+    uint64_t open; // connections, now
 };
 
 // Receives until a signal, or an option, ends it.
