@@ -10,6 +10,8 @@
 
 #include <cmocka.h>
 
+#include "tests/support_random.h"
+
 #define WHY_BYTES 384
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define RANDOM_RUNS 20000
@@ -25,22 +27,6 @@ struct setting {
     const char *name;
     const char *value;
 };
-
-static uint64_t seed_get(void)
-{
-    const char *text = getenv("WEIR_SEED");
-    uint64_t seed = text != NULL ? strtoull(text, NULL, 0) : (uint64_t)time(NULL);
-    print_message("seed: WEIR_SEED=%llu\n", (unsigned long long)seed);
-    return seed;
-}
-
-static uint64_t random_next(uint64_t *state)
-{
-    uint64_t z = *state += UINT64_C(0x9e3779b97f4a7c15);
-    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return z ^ (z >> 31);
-}
 
 static void options_make(struct weir_pool_options *options, const char *endpoint,
                          const struct setting *settings)

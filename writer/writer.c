@@ -19,15 +19,26 @@
 
 // ---- Actions ----
 
-static void act_back_off(struct weir_writer *me, struct weir_context *context)
+static void writer_drop_attempt(struct weir_writer *me, struct weir_context *context)
 {
     weir_drop(&me->resolve.future, context);
     weir_drop(&me->connect.future, context);
+}
+
+// The next wait before an attempt.
+static uint64_t writer_wait_ns(struct weir_writer *me)
+{
     uint64_t random;
     me->os->entropy(me->os->self, &random, sizeof(random));
+    return weir_backoff_next(&me->backoff, random);
+}
+
+static void act_back_off(struct weir_writer *me, struct weir_context *context)
+{
+    writer_drop_attempt(me, context);
     me->endpoint = (me->endpoint + 1) % me->plan->endpoints_count;
     // Each endpoint of the list is tried at once; the wait comes when all have failed.
-    uint64_t wait_ns = me->endpoint == 0 ? weir_backoff_next(&me->backoff, random) : 0;
+    uint64_t wait_ns = me->endpoint == 0 ? writer_wait_ns(me) : 0;
     me->alarms[WEIR_ALARM_RETRY] = me->now_ns + wait_ns;
     me->alarms[WEIR_ALARM_DIAL] = WEIR_NEVER;
 }
@@ -109,9 +120,7 @@ static void act_break(struct weir_writer *me, struct weir_context *context)
         weir_epoch_adapt(me, false);
         me->endpoint = (me->endpoint + 1) % me->plan->endpoints_count;
     }
-    uint64_t random;
-    me->os->entropy(me->os->self, &random, sizeof(random));
-    me->alarms[WEIR_ALARM_RETRY] = me->now_ns + weir_backoff_next(&me->backoff, random);
+    me->alarms[WEIR_ALARM_RETRY] = me->now_ns + writer_wait_ns(me);
 }
 
 static void act_shut(struct weir_writer *me)
@@ -125,13 +134,11 @@ static void act_shut(struct weir_writer *me)
 
 static void act_end(struct weir_writer *me, struct weir_context *context)
 {
-    weir_drop(&me->resolve.future, context);
-    weir_drop(&me->connect.future, context);
+    writer_drop_attempt(me, context);
     if (me->stream.runtime != NULL) {
         writer_count_break(me);
         writer_hang_up(me, context, true);
     }
-    uint64_t dropped = 0;
     while (!me->row_over) {
         // Beyond the window; what a thread is still writing cannot be taken and stays held.
         int taken = weir_transit_take(&me->transit, UINT64_MAX, me->now_ns);
@@ -140,7 +147,7 @@ static void act_end(struct weir_writer *me, struct weir_context *context)
             break;
         }
     }
-    dropped += weir_transit_drop(&me->transit, WEIR_DROPPED_DEADLINE);
+    uint64_t dropped = weir_transit_drop(&me->transit, WEIR_DROPPED_DEADLINE);
     if (dropped > 0 || !me->row_over) {
         me->verdict = WEIR_ETIMEOUT;
     } else if (me->unproven) {
@@ -221,8 +228,7 @@ static void writer_over(struct weir_writer *me, struct weir_context *context)
 // The runtime ends before the pool was closed: let go of everything it lent us. What is held stays.
 static void writer_cancel(struct weir_writer *me, struct weir_context *context)
 {
-    weir_drop(&me->resolve.future, context);
-    weir_drop(&me->connect.future, context);
+    writer_drop_attempt(me, context);
     if (me->stream.runtime != NULL) {
         writer_hang_up(me, context, true);
     }
