@@ -8,8 +8,9 @@ VERSION := 0.1.0
 SOVERSION := 0
 
 # ---- Knobs: make NAME=value. Remarks stand on lines of their own, since blanks would join the value.
-# release, asan, tsan, tiny, coverage, clang, clang-asan, clang-tsan, aarch64. tiny is asan with the
-# small bounds of limits.h, which make overflow, wrap and steal everyday events.
+# release, asan, tsan, tiny, sim, coverage, clang, clang-asan, clang-tsan, clang-sim, aarch64. tiny is
+# asan with the small bounds of limits.h, which make overflow, wrap and steal everyday events. sim is
+# the simulator's fine grain, with the small bounds too; in the others weir-sim has the coarse grain.
 VARIANT ?= release
 BUILD_ROOT ?= build
 BUILD ?= $(BUILD_ROOT)/$(VARIANT)
@@ -47,8 +48,8 @@ endif
 
 # ---- Flags
 KIND := $(patsubst clang,release,$(patsubst clang-%,%,$(VARIANT)))
-ifeq ($(filter release asan tsan tiny coverage aarch64,$(KIND)),)
-$(error unknown VARIANT "$(VARIANT)": release asan tsan tiny coverage clang clang-asan clang-tsan aarch64)
+ifeq ($(filter release asan tsan tiny sim coverage aarch64,$(KIND)),)
+$(error unknown VARIANT "$(VARIANT)": release asan tsan tiny sim coverage clang clang-asan clang-tsan clang-sim aarch64)
 endif
 ifneq ($(filter clang%,$(VARIANT)),)
 override CC := $(CLANG)
@@ -85,12 +86,19 @@ CFLAGS_aarch64 := -O2 -g
 CFLAGS_asan := -O1 -g
 CFLAGS_tsan := -O1 -g
 CFLAGS_tiny := -O1 -g
+CFLAGS_sim := -O2 -g
 CFLAGS_coverage := -O0 -g
 CFLAGS ?= $(CFLAGS_$(KIND))
 MODE_asan := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer \
     -Wno-maybe-uninitialized
 MODE_tiny = $(MODE_asan) -DWEIR_LIMITS_TINY
 MODE_tsan := -fsanitize=thread -fno-omit-frame-pointer -Wno-maybe-uninitialized
+# The compiler reports every atomic and every plain access to sim/tsan.c; copies are made calls for it.
+SIM_FLAGS := -fsanitize=thread -Dmemcpy=__tsan_memcpy -Dmemmove=__tsan_memmove \
+    -Dmemset=__tsan_memset -Dmemcmp=weir_sim_memcmp
+SIM_FLAGS += $(if $(filter clang%,$(VARIANT)),-mllvm -tsan-instrument-func-entry-exit=0,\
+    --param=tsan-instrument-func-entry-exit=0 -Wno-tsan)
+MODE_sim = $(SIM_FLAGS) -fno-omit-frame-pointer -DWEIR_LIMITS_TINY
 MODE_coverage := --coverage -fprofile-update=atomic
 LINK_asan := -fsanitize=address,undefined -fno-sanitize-recover=all
 LINK_tiny := $(LINK_asan)
@@ -104,20 +112,39 @@ ifneq ($(WERROR),0)
 ERRORS := -Werror
 endif
 
-COMPILE = $(CC) -std=c11 -D_GNU_SOURCE -iquote . -iquote runtime -iquote writer -fPIC -pthread -fvisibility=hidden \
+COMPILE = $(CC) -std=c11 -D_GNU_SOURCE -iquote . -iquote runtime -iquote writer -iquote sim -fPIC -pthread -fvisibility=hidden \
     $(WARNINGS) $(PROBED) $(ERRORS) $(FORTIFY) $(MODE_$(KIND)) $(CPPFLAGS) $(CFLAGS)
 LINK = $(CC) -pthread $(LINK_HARDENING) $(LINK_$(KIND)) $(CFLAGS) $(LDFLAGS)
 
 # ---- Files
 COMMAND_SRC := $(wildcard writer/main.c writer/command_*.c)
 LIBRARY_SRC := $(filter-out $(COMMAND_SRC),$(wildcard runtime/*.c writer/*.c))
+ifeq ($(KIND),sim)
+COMMAND_SRC :=
+endif
+# The simulator's core is never instrumented itself; scenarios are, like the code they run.
+SIM_SRC := $(filter-out sim/main.c sim/scenario_%.c,$(wildcard sim/*.c))
+SCENARIO_SRC := $(wildcard sim/main.c sim/scenario_*.c)
 SUPPORT_SRC := $(wildcard tests/support_*.c)
+# Suites named test_sim_* drive the simulator; it has no use for the variants that look at real threads.
+SIM_TEST_SRC := $(wildcard tests/test_sim_*.c)
 TEST_SRC := $(wildcard tests/test_*.c)
+ifeq ($(KIND),sim)
+TEST_SRC := $(SIM_TEST_SRC)
+endif
+ifneq ($(filter tsan coverage,$(KIND)),)
+TEST_SRC := $(filter-out $(SIM_TEST_SRC),$(TEST_SRC))
+SIM_SRC :=
+SCENARIO_SRC :=
+endif
 # Programs that end-to-end tests and targets below run, such as kill_trials: library only, no CMocka.
-TOOL_SRC := $(filter-out $(SUPPORT_SRC) $(TEST_SRC),$(wildcard tests/*.c))
+TOOL_SRC := $(filter-out $(SUPPORT_SRC) $(wildcard tests/test_*.c),$(wildcard tests/*.c))
+ifeq ($(KIND),sim)
+TOOL_SRC :=
+endif
 BENCH_SUPPORT_SRC := $(wildcard tests/bench/support_*.c)
 BENCH_SRC := $(filter-out $(BENCH_SUPPORT_SRC),$(wildcard tests/bench/*.c))
-PUBLIC_HEADERS := $(wildcard runtime/weir.h writer/weir_writer.h)
+PUBLIC_HEADERS := $(wildcard runtime/weir.h writer/weir_writer.h sim/weir_sim.h)
 ifneq ($(TESTS),)
 TEST_SRC := $(filter $(TESTS:%=tests/test_%.c),$(TEST_SRC))
 TOOL_SRC :=
@@ -126,14 +153,20 @@ endif
 OBJ := $(BUILD)/obj
 LIBRARY_OBJ := $(LIBRARY_SRC:%.c=$(OBJ)/%.o)
 COMMAND_OBJ := $(COMMAND_SRC:%.c=$(OBJ)/%.o)
+SIM_OBJ := $(SIM_SRC:%.c=$(OBJ)/%.o)
+SCENARIO_OBJ := $(SCENARIO_SRC:%.c=$(OBJ)/%.o)
+# Of the library all but the message of a failed assertion, which the simulator words itself.
+SIM_LIBRARY_OBJ := $(SIM_OBJ) $(filter-out %/os_linux_assert.o,$(LIBRARY_OBJ))
 SUPPORT_OBJ := $(SUPPORT_SRC:%.c=$(OBJ)/%.o)
 BENCH_SUPPORT_OBJ := $(BENCH_SUPPORT_SRC:%.c=$(OBJ)/%.o)
 PROGRAM_OBJ := $(patsubst %.c,$(OBJ)/%.o,$(TEST_SRC) $(TOOL_SRC) $(BENCH_SRC))
 TEST_BIN := $(TEST_SRC:tests/%.c=$(BUILD)/tests/%)
 TOOL_BIN := $(TOOL_SRC:tests/%.c=$(BUILD)/tests/%)
 BENCH_BIN := $(BENCH_SRC:tests/bench/%.c=$(BUILD)/bench/%)
-ALL_OBJ := $(LIBRARY_OBJ) $(COMMAND_OBJ) $(SUPPORT_OBJ) $(BENCH_SUPPORT_OBJ) $(PROGRAM_OBJ)
+ALL_OBJ := $(LIBRARY_OBJ) $(COMMAND_OBJ) $(SIM_OBJ) $(SCENARIO_OBJ) $(SUPPORT_OBJ) $(BENCH_SUPPORT_OBJ) $(PROGRAM_OBJ)
 COMMAND_BIN := $(if $(COMMAND_SRC),$(BUILD)/weir)
+SIM_LIBRARY := $(if $(SIM_SRC),$(BUILD)/libweir-sim.a)
+SIM_BIN := $(if $(wildcard sim/main.c),$(if $(SIM_SRC),$(BUILD)/weir-sim))
 # A sanitized shared library cannot load into a plain process, so those variants have none.
 SHARED := $(if $(filter release aarch64,$(KIND)),$(BUILD)/libweir.so)
 
@@ -142,7 +175,7 @@ SHARED := $(if $(filter release aarch64,$(KIND)),$(BUILD)/libweir.so)
 .PHONY: all run test test-quick check coverage bench kill-trials million cross
 .PHONY: unit-programs tool-programs bench-programs install uninstall clean help FORCE
 
-all: $(BUILD)/libweir.a $(SHARED) $(COMMAND_BIN) $(BUILD)/weir.pc ## the library, the weir command, weir.pc (the default)
+all: $(BUILD)/libweir.a $(SHARED) $(COMMAND_BIN) $(SIM_LIBRARY) $(SIM_BIN) $(BUILD)/weir.pc ## the library, the weir command, weir.pc (the default)
 
 run: $(COMMAND_BIN) ## build and run the demonstration
 	$(BUILD)/weir demo $(ARGS)
@@ -230,7 +263,7 @@ stamp = @mkdir -p $(@D); printf '%s\n' '$(subst ','\'',$(1))' | cmp -s - $@ || p
 $(BUILD)/flags.stamp: FORCE
 	$(call stamp,$(COMPILE) $(LINK))
 $(BUILD)/sources.stamp: FORCE
-	$(call stamp,$(LIBRARY_SRC) $(COMMAND_SRC) $(SUPPORT_SRC))
+	$(call stamp,$(LIBRARY_SRC) $(COMMAND_SRC) $(SIM_SRC) $(SCENARIO_SRC) $(SUPPORT_SRC))
 
 $(ALL_OBJ): $(OBJ)/%.o: %.c $(BUILD)/flags.stamp
 	@mkdir -p $(@D)
@@ -248,9 +281,20 @@ $(BUILD)/libweir.so: $(LIBRARY_OBJ) $(BUILD)/sources.stamp
 $(BUILD)/weir: $(COMMAND_OBJ) $(BUILD)/libweir.a $(BUILD)/sources.stamp
 	$(call say,ld,$@)$(LINK) -o $@ $(COMMAND_OBJ) $(BUILD)/libweir.a $(LDLIBS)
 
-$(TEST_BIN): $(BUILD)/tests/%: $(OBJ)/tests/%.o $(SUPPORT_OBJ) $(BUILD)/libweir.a $(BUILD)/sources.stamp
+$(SIM_OBJ): MODE_sim := -DWEIR_LIMITS_TINY
+$(SIM_LIBRARY): $(SIM_LIBRARY_OBJ) $(BUILD)/sources.stamp
+	$(call say,ar,$@)rm -f $@; $(AR) rcs $@ $(SIM_LIBRARY_OBJ)
+
+$(SIM_BIN): $(SCENARIO_OBJ) $(SIM_LIBRARY) $(BUILD)/sources.stamp
+	$(call say,ld,$@)$(LINK) -Wl,--build-id=sha1 -o $@ $(SCENARIO_OBJ) $(SIM_LIBRARY) $(LDLIBS)
+
+$(filter-out $(BUILD)/tests/test_sim_%,$(TEST_BIN)): $(BUILD)/tests/%: $(OBJ)/tests/%.o $(SUPPORT_OBJ) $(BUILD)/libweir.a $(BUILD)/sources.stamp
 	@mkdir -p $(@D)
 	$(call say,ld,$@)$(LINK) -o $@ $(filter %.o,$^) $(BUILD)/libweir.a -lcmocka $(LDLIBS)
+
+$(filter $(BUILD)/tests/test_sim_%,$(TEST_BIN)): $(BUILD)/tests/%: $(OBJ)/tests/%.o $(SIM_LIBRARY) $(BUILD)/sources.stamp
+	@mkdir -p $(@D)
+	$(call say,ld,$@)$(LINK) -Wl,--build-id=sha1 -o $@ $(filter %.o,$^) $(SIM_LIBRARY) -lcmocka $(LDLIBS)
 
 $(TOOL_BIN): $(BUILD)/tests/%: $(OBJ)/tests/%.o $(BUILD)/libweir.a
 	@mkdir -p $(@D)

@@ -1,0 +1,63 @@
+// The simulator's rooms, and the one run that is under way.
+#ifndef WEIR_SIM_SIM_H
+#define WEIR_SIM_SIM_H
+
+#include "sim/arena.h"
+#include "sim/choice.h"
+#include "sim/file.h"
+#include "sim/memory.h"
+#include "sim/net.h"
+#include "sim/thread.h"
+#include "sim/trace.h"
+#include "sim/world.h"
+#include "weir_sim.h"
+
+struct sim_probe {
+    const char *name;
+    uint64_t met;
+};
+
+struct weir_sim {
+    struct sim_choices *choices;
+    struct sim_trace *trace;
+    struct sim_arena *arena;
+    struct sim_memory *memory;
+    struct sim_threads *threads;
+    struct sim_files *files;
+    struct sim_net *net;
+    struct sim_world *world;
+    const struct weir_sim_scenario *scenario;
+    struct weir_sim_result *result;
+    uint64_t steps_max;
+    uint8_t poison;
+    struct sim_probe probes[SIM_PROBES_MAX];
+    uint32_t probes_count;
+};
+
+// The simulator whose run is under way, or NULL. A global, because neither the compiler's calls
+// into tsan.c nor a failed assertion bring a context along. Set only while a fiber may run.
+extern struct weir_sim *sim_current;
+
+// ---- Short forms ----
+
+static inline uint32_t sim_actor(const struct weir_sim *sim)
+{
+    return sim_thread_current(sim->threads);
+}
+
+// A decision by the running thread. Deviations are events.
+uint32_t sim_decide(struct weir_sim *sim, enum weir_sim_kind kind, uint32_t options);
+
+// An event of the running thread, now.
+static inline void sim_event(struct weir_sim *sim, enum sim_event_kind kind, uint32_t object,
+                             uint64_t a, uint64_t b, const void *where)
+{
+    sim_trace_event(sim->trace, kind, sim_actor(sim), sim_threads_now(sim->threads), object, a, b,
+                    where);
+}
+
+// Whether a fault of this kind strikes the call under way: 0, or 1 to faults_count. Only in process
+// 0, never once healed.
+uint32_t sim_fault(struct weir_sim *sim, enum weir_sim_kind kind, uint32_t faults_count);
+
+#endif
