@@ -1,0 +1,17 @@
+// The project's own scenarios: one table per file scenario_<noun>.c, ended by an entry without a name.
+#ifndef WEIR_SIM_SCENARIOS_H
+#define WEIR_SIM_SCENARIOS_H
+
+#include "weir_sim.h"
+
+// X(noun): the files.
+#define SIM_SCENARIO_FILES(X)                                                                      \
+    X(litmus)  /* the memory model itself */                                                       \
+    X(deque)   /* the Chase-Lev deque, and with each fence weakened */                             \
+    X(example) /* the worked example of the documentation: a wrong hand-over */
+
+#define SIM_SCENARIO_DECLARE(noun) extern const struct weir_sim_scenario sim_scenarios_##noun[];
+SIM_SCENARIO_FILES(SIM_SCENARIO_DECLARE)
+#undef SIM_SCENARIO_DECLARE
+
+#endif
