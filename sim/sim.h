@@ -32,6 +32,7 @@ struct weir_sim {
     uint8_t poison;
     struct sim_probe probes[SIM_PROBES_MAX];
     uint32_t probes_count;
+    char draws[1024]; // " name=value" of this run's draws
 };
 
 // The simulator whose run is under way, or NULL. A global, because neither the compiler's calls
@@ -59,5 +60,11 @@ static inline void sim_event(struct weir_sim *sim, enum sim_event_kind kind, uin
 // Whether a fault of this kind strikes the call under way: 0, or 1 to faults_count. Only in process
 // 0, never once healed.
 uint32_t sim_fault(struct weir_sim *sim, enum weir_sim_kind kind, uint32_t faults_count);
+
+// ---- The last run, for reports ----
+
+// One line: what the seed drew (strategy, rates), then the scenario's draws. text_bytes > 0.
+void sim_run_describe(const struct weir_sim *sim, char *text, size_t text_bytes);
+void sim_draw_note(struct weir_sim *sim, const char *name, uint32_t value);
 
 #endif

@@ -214,7 +214,7 @@ struct weir_sim_result {
     uint64_t hash;     // of all events
     uint64_t events, decisions, steps;
     uint64_t duration_ns;                  // virtual
-    struct weir_sim_deviation *deviations; // owned by the sim, valid until its next run
+    const struct weir_sim_deviation *deviations; // owned by the sim, valid until its next run
     size_t deviations_count;
 };
 
