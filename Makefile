@@ -34,6 +34,10 @@ endif
 ifeq ($(origin AR),default)
 AR := ar
 endif
+ifeq ($(origin LD),default)
+LD := ld
+endif
+OBJCOPY ?= objcopy
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
@@ -144,6 +148,12 @@ TOOL_SRC :=
 endif
 BENCH_SUPPORT_SRC := $(wildcard tests/bench/support_*.c)
 BENCH_SRC := $(filter-out $(BENCH_SUPPORT_SRC),$(wildcard tests/bench/*.c))
+ifneq ($(filter tsan coverage,$(KIND)),)
+BENCH_SRC := $(filter-out tests/bench/bench_sim.c,$(BENCH_SRC))
+endif
+ifeq ($(KIND),sim)
+BENCH_SRC := tests/bench/bench_sim.c
+endif
 PUBLIC_HEADERS := $(wildcard runtime/weir.h writer/weir_writer.h sim/weir_sim.h)
 ifneq ($(TESTS),)
 TEST_SRC := $(filter $(TESTS:%=tests/test_%.c),$(TEST_SRC))
@@ -172,8 +182,8 @@ SHARED := $(if $(filter release aarch64,$(KIND)),$(BUILD)/libweir.so)
 
 # ---- Targets
 .DEFAULT_GOAL := all
-.PHONY: all run test test-quick check coverage bench kill-trials million cross
-.PHONY: unit-programs tool-programs bench-programs install uninstall clean help FORCE
+.PHONY: all run test test-quick check coverage bench kill-trials million sim mutants cross
+.PHONY: simulator unit-programs tool-programs bench-programs install uninstall clean help FORCE
 
 all: $(BUILD)/libweir.a $(SHARED) $(COMMAND_BIN) $(SIM_LIBRARY) $(SIM_BIN) $(BUILD)/weir.pc ## the library, the weir command, weir.pc (the default)
 
@@ -188,7 +198,8 @@ RUN_TESTS = MAKE='$(MAKE)' BUILD_ROOT='$(BUILD_ROOT)' TESTS='$(TESTS)' tests/run
 test: ## everything: installs missing tools, structure, unit tests (4 variants), README, end to end
 	+@tests/install-tools cmocka
 	+@tests/install-tools $(END_TO_END_TOOLS) || true
-	+@$(RUN_TESTS) structure unit:release unit:asan unit:tsan unit:tiny readme end-to-end
+	+@SEEDS='$(or $(TEST_SEEDS),0..199)' SIM_BUDGET='$(SIM_BUDGET)' \
+	    $(RUN_TESTS) structure unit:release unit:asan unit:tsan unit:tiny unit:sim $(SIM_ITEMS) readme end-to-end
 
 test-quick: ## structure and unit tests of the release variant only; TESTS="queue timer" picks
 	+@tests/install-tools cmocka
@@ -202,7 +213,8 @@ check: ## every variant with gcc and clang, warnings are errors, then all tests 
 .PHONY: check-all
 check-all:
 	+@$(RUN_TESTS) structure unit:release unit:asan unit:tsan unit:tiny \
-	    unit:clang unit:clang-asan unit:clang-tsan readme end-to-end
+	    unit:clang unit:clang-asan unit:clang-tsan unit:sim unit:clang-sim \
+	    $(SIM_ITEMS) sim:clang-sim readme end-to-end
 
 coverage: ## unit tests under gcov; a table of lines and branches; fails below 95 % and 85 %
 	+@tests/install-tools cmocka
@@ -221,12 +233,25 @@ million: all $(TOOL_BIN) ## a million lines into rsyslog, restarted ten times: p
 	+@tests/install-tools rsyslog || true
 	+WEIR='$(abspath $(BUILD))/weir' BUILD='$(abspath $(BUILD))' tests/million $(ARGS)
 
+# Runs of the simulator: the same seeds in both grains. `make sim SEEDS=0..99999 SIM_BUDGET=600`.
+SEEDS ?= 0..1999
+SIM_BUDGET ?= 150
+SIM_ITEMS = sim:sim sim:asan
+
+sim: ## the simulator's scenarios, fine and coarse, SEEDS=A..B, at most SIM_BUDGET seconds a grain
+	+@SEEDS='$(SEEDS)' SIM_BUDGET='$(SIM_BUDGET)' $(RUN_TESTS) $(SIM_ITEMS)
+
+mutants: ## plants each bug of tests/mutants/ in a copy, and says who finds it; ARGS="--help"
+	+@tests/install-tools cmocka
+	+@MAKE='$(MAKE)' BUILD_ROOT='$(abspath $(BUILD_ROOT))' tests/mutants/run $(ARGS)
+
 cross: ## build for aarch64 and run the demonstration under qemu
 	+@tests/install-tools cross
 	+@$(MAKE) --no-print-directory VARIANT=aarch64 BUILD='$(BUILD_ROOT)/aarch64' all
 	qemu-aarch64 -L /usr/aarch64-linux-gnu '$(BUILD_ROOT)/aarch64/weir' demo $(ARGS)
 
-install: all ## into DESTDIR/PREFIX: headers, both libraries, weir.pc, the command
+install: all ## into DESTDIR/PREFIX: headers, libraries, weir.pc, the commands weir and weir-sim
+	+@$(MAKE) --no-print-directory VARIANT=sim BUILD='$(BUILD_ROOT)/sim' simulator
 	install -d '$(DESTDIR)$(PREFIX)/include' '$(DESTDIR)$(LIBDIR)/pkgconfig' '$(DESTDIR)$(PREFIX)/bin'
 	install -m 644 $(PUBLIC_HEADERS) '$(DESTDIR)$(PREFIX)/include/'
 	install -m 644 $(BUILD)/libweir.a '$(DESTDIR)$(LIBDIR)/'
@@ -235,12 +260,18 @@ install: all ## into DESTDIR/PREFIX: headers, both libraries, weir.pc, the comma
 	ln -sf libweir.so.$(SOVERSION) '$(DESTDIR)$(LIBDIR)/libweir.so'
 	install -m 644 $(BUILD)/weir.pc '$(DESTDIR)$(LIBDIR)/pkgconfig/'
 	$(if $(COMMAND_BIN),install -m 755 $(COMMAND_BIN) '$(DESTDIR)$(PREFIX)/bin/')
+	install -m 644 runtime/os.h '$(DESTDIR)$(PREFIX)/include/weir_os.h'
+	install -m 644 $(BUILD_ROOT)/sim/public/libweir-sim.a '$(DESTDIR)$(LIBDIR)/'
+	install -m 644 $(BUILD_ROOT)/sim/weir-sim.pc '$(DESTDIR)$(LIBDIR)/pkgconfig/'
+	install -m 755 $(BUILD_ROOT)/sim/weir-sim '$(DESTDIR)$(PREFIX)/bin/'
 
 uninstall: ## removes what install put there
 	rm -f $(patsubst %,'$(DESTDIR)$(PREFIX)/include/%',$(notdir $(PUBLIC_HEADERS)))
 	rm -f '$(DESTDIR)$(LIBDIR)/libweir.a' '$(DESTDIR)$(LIBDIR)/libweir.so'
 	rm -f '$(DESTDIR)$(LIBDIR)/libweir.so.$(SOVERSION)' '$(DESTDIR)$(LIBDIR)/libweir.so.$(VERSION)'
 	rm -f '$(DESTDIR)$(LIBDIR)/pkgconfig/weir.pc' '$(DESTDIR)$(PREFIX)/bin/weir'
+	rm -f '$(DESTDIR)$(PREFIX)/include/weir_os.h' '$(DESTDIR)$(LIBDIR)/libweir-sim.a'
+	rm -f '$(DESTDIR)$(LIBDIR)/pkgconfig/weir-sim.pc' '$(DESTDIR)$(PREFIX)/bin/weir-sim'
 
 clean: ## removes BUILD_ROOT, all variants
 	rm -rf '$(BUILD_ROOT)'
@@ -248,10 +279,11 @@ clean: ## removes BUILD_ROOT, all variants
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
 	@echo
-	@echo "Knobs: VARIANT (release asan tsan tiny coverage clang clang-asan clang-tsan aarch64), CC, CFLAGS,"
+	@echo "Knobs: VARIANT (release asan tsan tiny sim coverage clang clang-asan clang-tsan clang-sim aarch64), CC, CFLAGS,"
 	@echo "  BUILD_ROOT, PREFIX, LIBDIR, DESTDIR, WERROR=1, V=1, TESTS=\"queue timer\", ARGS=\"...\""
 	@echo "Examples: make VARIANT=asan; make test-quick TESTS=queue; make install PREFIX=/usr DESTDIR=/tmp/x"
 
+simulator: $(SIM_BIN) $(BUILD)/public/libweir-sim.a $(BUILD)/weir-sim.pc
 unit-programs: $(TEST_BIN) $(TOOL_BIN)
 tool-programs: $(TOOL_BIN)
 bench-programs: $(BENCH_BIN)
@@ -300,9 +332,35 @@ $(TOOL_BIN): $(BUILD)/tests/%: $(OBJ)/tests/%.o $(BUILD)/libweir.a
 	@mkdir -p $(@D)
 	$(call say,ld,$@)$(LINK) -o $@ $(filter %.o,$^) $(BUILD)/libweir.a $(LDLIBS)
 
-$(BENCH_BIN): $(BUILD)/bench/%: $(OBJ)/tests/bench/%.o $(BENCH_SUPPORT_OBJ) $(BUILD)/libweir.a
+$(BUILD)/bench/bench_sim: $(OBJ)/tests/bench/bench_sim.o $(filter-out %/main.o,$(SCENARIO_OBJ)) $(SIM_LIBRARY)
+	@mkdir -p $(@D)
+	$(call say,ld,$@)$(LINK) -o $@ $^ $(LDLIBS)
+
+$(filter-out %/bench_sim,$(BENCH_BIN)): $(BUILD)/bench/%: $(OBJ)/tests/bench/%.o $(BENCH_SUPPORT_OBJ) $(BUILD)/libweir.a
 	@mkdir -p $(@D)
 	$(call say,ld,$@)$(LINK) -o $@ $(filter %.o,$^) $(BUILD)/libweir.a $(LDLIBS)
+
+# What is installed shows its public symbols only, so that a host's own cannot clash with the rest.
+$(BUILD)/public/libweir-sim.a: $(SIM_LIBRARY_OBJ) $(BUILD)/sources.stamp
+	@mkdir -p $(@D)
+	$(call say,ar,$@)rm -f $@ $(@D)/weir-sim.o; $(LD) -r -o $(@D)/weir-sim.o $(SIM_LIBRARY_OBJ) && \
+	    $(OBJCOPY) --localize-hidden $(@D)/weir-sim.o && $(AR) rcs $@ $(@D)/weir-sim.o
+
+define SIM_PKG_CONFIG_TEXT
+prefix=$(PREFIX)
+libdir=$(LIBDIR)
+includedir=$${prefix}/include
+
+Name: weir-sim
+Description: deterministic simulator for C11 threads, futures and sockets; link without -fsanitize
+Version: $(VERSION)
+Cflags: -I$${includedir} $(SIM_FLAGS)
+Libs: -L$${libdir} -lweir-sim
+Libs.private: -pthread
+endef
+export SIM_PKG_CONFIG_TEXT
+$(BUILD)/weir-sim.pc: FORCE
+	@mkdir -p $(@D); printf '%s\n' "$$SIM_PKG_CONFIG_TEXT" | cmp -s - $@ || printf '%s\n' "$$SIM_PKG_CONFIG_TEXT" >$@
 
 define PKG_CONFIG_TEXT
 prefix=$(PREFIX)

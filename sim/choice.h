@@ -57,5 +57,17 @@ void sim_choices_search(struct sim_choices *choices, uint32_t deviations_max); /
 // As begin, for the search's present path.
 void sim_choices_begin_search(struct sim_choices *choices, uint32_t kinds);
 bool sim_choices_next(struct sim_choices *choices); // false: all paths were walked
+// Between the first and the last of these runs begin with begin_search, others with begin.
+bool sim_choices_searching(const struct sim_choices *choices);
+void sim_choices_search_end(struct sim_choices *choices);
+
+// ---- Bytes ----
+
+// The deviations as weir_sim_options.bytes: what a fuzzer may start from. Gaps of more than 65535
+// take several records; values above 65535, which only a workload's draw can have, become that.
+// The deviations of one kind and actor must ascend, as in every record of a run.
+//   returns  the bytes it takes, a multiple of 6; only whole records within bytes_max are written.
+size_t sim_choices_encode(const struct weir_sim_deviation *deviations, size_t deviations_count,
+                          void *bytes, size_t bytes_max);
 
 #endif

@@ -6,8 +6,15 @@
 
 // X(noun): the files.
 #define SIM_SCENARIO_FILES(X)                                                                      \
-    X(litmus)  /* the memory model itself */                                                       \
-    X(deque)   /* the Chase-Lev deque, and with each fence weakened */                             \
+    X(litmus) /* the memory model itself */                                                        \
+    X(deque)  /* the Chase-Lev deque, and with each fence weakened */                              \
+    X(queue)                                                                                       \
+    X(park)                                                                                        \
+    X(task)                                                                                        \
+    X(sync)                                                                                        \
+    X(timer)                                                                                       \
+    X(writer)                                                                                      \
+    X(load) /* the talk's load test */                                                            \
     X(example) /* the worked example of the documentation: a wrong hand-over */
 
 #define SIM_SCENARIO_DECLARE(noun) extern const struct weir_sim_scenario sim_scenarios_##noun[];

@@ -33,6 +33,7 @@ struct weir_sim {
     struct sim_probe probes[SIM_PROBES_MAX];
     uint32_t probes_count;
     char draws[1024]; // " name=value" of this run's draws
+    struct sim_wire *wire; // of sim_wire_open, in this run
 };
 
 // The simulator whose run is under way, or NULL. A global, because neither the compiler's calls

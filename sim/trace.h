@@ -49,7 +49,7 @@
     X(SIM_EVENT_DRAW, "draw", "", "value", "")                                                     \
     X(SIM_EVENT_HEAL, "heal", "", "", "")                                                          \
     X(SIM_EVENT_NOTE, "note", "", "", "")                                                          \
-    X(SIM_EVENT_DEVIATION, "deviation", "kind", "number", "value")                                 \
+    X(SIM_EVENT_DEVIATION, "deviation", "kind", "value", "of")                                     \
     X(SIM_EVENT_VERDICT, "verdict", "", "verdict", "")
 
 #define SIM_EVENT_ENUM(name, ...) name,
@@ -79,5 +79,7 @@ uint64_t sim_trace_hash(const struct sim_trace *trace);
 uint64_t sim_trace_count(const struct sim_trace *trace);
 // Writes the last events, oldest first.
 void sim_trace_last(const struct sim_trace *trace, FILE *file);
+// One event as one line. Code positions are offsets as addr2line takes them.
+void sim_event_print(const struct sim_event *event, FILE *file);
 
 #endif

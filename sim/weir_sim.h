@@ -110,6 +110,8 @@ struct weir_sim_scenario {
     // Names of weir_sim_sometimes that must be met within `probe_seeds` seeds; ends with NULL.
     const char *const *probes;
     uint32_t probe_seeds;
+    // About atomics alone: says nothing in the coarse grain, and is left out there unless named.
+    bool fine_only;
     // Runs this scenario gets for one of the others' when a command runs them all; 0: 1.
     uint32_t weight;
     // The verdict expected of most seeds sooner or later: a demonstration or self-test that must

@@ -1,0 +1,66 @@
+// Collectors: processes at the other end, with sockets of their own, that behave as badly as real
+// ones do, and tell the auditor every byte they read.
+//
+// A collector is one address and, most of the time, one process that listens there; it can be
+// killed and started again, or stopped for a while. How each connection is treated is drawn when it
+// is accepted (WEIR_SIM_PEER; benign: read everything at once). Healing makes it a good one for good.
+#ifndef WEIR_SIM_COLLECTOR_H
+#define WEIR_SIM_COLLECTOR_H
+
+#include "runtime/os.h"
+#include "sim/auditor.h"
+#include "weir_sim.h"
+
+// X(name, label, what it does to a connection).
+#define SIM_HABITS(X)                                                                              \
+    X(SIM_HABIT_GREEDY, "greedy", "reads all there is")                                            \
+    X(SIM_HABIT_SLOW, "slow", "reads a few bytes and pauses")                                      \
+    X(SIM_HABIT_LEAVE, "leave", "after so many bytes closes when nothing is left to read")         \
+    X(SIM_HABIT_SLAM, "slam", "after so many bytes closes, unread data and all")                   \
+    X(SIM_HABIT_HALF, "half", "after so many bytes ends its own side and reads on")                \
+    X(SIM_HABIT_TALK, "talk", "sends bytes back that nobody asked for")                            \
+    X(SIM_HABIT_DEAF, "deaf", "reads nothing for a while")
+#define SIM_HABIT_ENUM(name, label, about) name,
+enum sim_habit { SIM_HABITS(SIM_HABIT_ENUM) SIM_HABITS_COUNT };
+#undef SIM_HABIT_ENUM
+
+enum sim_collector_kind {
+    SIM_COLLECTOR_UNIX,
+    SIM_COLLECTOR_TCP,
+    SIM_COLLECTOR_UNIX_DATAGRAM,
+    SIM_COLLECTOR_UDP
+};
+
+struct sim_collector_options {
+    struct sim_auditor *auditor;
+    enum sim_collector_kind kind;
+    const char *path; // Unix; '@' first: abstract
+    const char *host; // numeric
+    uint16_t port;
+    uint32_t habits;      // a set of 1u << enum sim_habit, GREEDY always is
+    uint32_t bytes_draw;  // largest count of bytes drawn for a habit
+    uint64_t pause_ns;    // longest pause of a slow one; a deaf one's is ten times as long
+    uint64_t rest_ns;     // longest time between two troubles, and length of one
+    uint32_t troubles;    // kills and stops at most
+    uint64_t late_ns_max; // it may begin to listen so late
+};
+
+struct sim_collector;
+
+// Starts its process.
+struct sim_collector *sim_collector_open(struct weir_sim *sim,
+                                         const struct sim_collector_options *options);
+// A thread's entry: kills and restarts, stops and continues the collector until it is healed.
+void sim_collector_trouble(void *collector);
+// From now on it listens, and reads everything. After its trouble thread has ended.
+void sim_collector_heal(struct sim_collector *collector);
+// Waits until it has read what is left: no connection is open any more.
+//   returns  false: not by then.
+bool sim_collector_drain(struct sim_collector *collector, uint64_t timeout_ns);
+// Ends its process.
+void sim_collector_close(struct sim_collector *collector);
+
+uint32_t sim_collector_restarts(const struct sim_collector *collector);
+uint32_t sim_collector_accepts(const struct sim_collector *collector);
+
+#endif

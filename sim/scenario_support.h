@@ -1,0 +1,43 @@
+// What the runtime's scenarios share: kinds of decision, a runtime to test, a way to wait.
+#ifndef WEIR_SIM_SCENARIO_SUPPORT_H
+#define WEIR_SIM_SCENARIO_SUPPORT_H
+
+#include <stdatomic.h>
+
+#include "runtime/os.h"
+#include "weir_sim.h"
+
+// Schedules and memory alone.
+#define SCENARIO_MEMORY_KINDS                                                                      \
+    (1u << WEIR_SIM_SWITCH | 1u << WEIR_SIM_STALE | 1u << WEIR_SIM_WEAK | 1u << WEIR_SIM_WORK)
+// All that can happen to a runtime that meets no failure.
+#define SCENARIO_RUNTIME_KINDS                                                                     \
+    (SCENARIO_MEMORY_KINDS | 1u << WEIR_SIM_FUTEX | 1u << WEIR_SIM_TIME | 1u << WEIR_SIM_READY |   \
+     1u << WEIR_SIM_INTERRUPT | 1u << WEIR_SIM_REUSE)
+
+// A runtime on the simulated os, which does not fail without WEIR_SIM_RESOURCE.
+static inline struct weir_runtime *scenario_runtime(struct weir_sim *sim, uint32_t workers)
+{
+    struct weir_runtime_options options = {.workers = workers, .os = weir_sim_os(sim)};
+    struct weir_runtime *runtime = NULL;
+    int error = weir_runtime_create(&runtime, &options);
+    weir_sim_check(sim, error == 0, "runtime-create");
+    return runtime;
+}
+
+// Spawns from outside.
+#define scenario_spawn(sim, runtime, task, handle)                                                 \
+    weir_sim_check(sim,                                                                            \
+                   weir_runtime_spawn(runtime, &(task)->future, sizeof *(task),                    \
+                                      WEIR_SPAWN_STEALABLE, handle) == 0,                          \
+                   "spawn-refused")
+
+// Joins a task from outside and gives its result.
+static inline int scenario_join(struct weir_runtime *runtime, struct weir_handle handle)
+{
+    struct weir_task_join join = {.handle = {0}};
+    weir_task_join_init(&join, handle);
+    return weir_block_on(runtime, &join.future, sizeof join);
+}
+
+#endif

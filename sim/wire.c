@@ -1,0 +1,214 @@
+// The wire: what a pool does with its sockets, as the kernel sees it.
+#include "sim/wire.h"
+
+#include <errno.h>
+
+#include "runtime/assert.h"
+#include "sim/sim.h"
+
+struct wire_socket {
+    uint32_t connection_plus_one; // the auditor's number; 0: not a connection
+    bool troubled;                // the kernel told of an error or the peer's end: reason to close
+    bool shut;
+    uint64_t sent;
+    uint64_t progress_ns;
+};
+
+struct sim_wire {
+    struct sim_wire_options options;
+    const struct weir_os *os;
+    uint32_t open, connects;
+    struct wire_socket sockets[SIM_FILES_MAX];
+};
+
+static struct sim_wire *wire_of(void *self)
+{
+    return ((struct weir_sim *)self)->wire;
+}
+
+static uint64_t wire_now(void *self)
+{
+    return sim_threads_now(((struct weir_sim *)self)->threads);
+}
+
+// NULL: not a connection.
+static struct wire_socket *wire_socket(struct sim_wire *wire, int fd)
+{
+    if (fd < 0 || fd >= SIM_FILES_MAX || wire->sockets[fd].connection_plus_one == 0) {
+        return NULL;
+    }
+    return &wire->sockets[fd];
+}
+
+static void wire_trouble(struct sim_wire *wire, int fd)
+{
+    struct wire_socket *socket = wire_socket(wire, fd);
+    if (socket != NULL) {
+        socket->troubled = true;
+    }
+}
+
+static void wire_alive(struct sim_wire *wire, const char *what)
+{
+    if (sim_auditor_closed(wire->options.auditor)) {
+        sim_auditor_fail(wire->options.auditor, "alive-after-close", "%s after the close", what);
+    }
+}
+
+static int wire_connect(void *self, int fd, const struct weir_address *address)
+{
+    struct sim_wire *wire = wire_of(self);
+    const struct sim_wire_options *options = &wire->options;
+    wire_alive(wire, "connect");
+    uint64_t confirmed = wire->connects == 0 ? 0 : options->confirmed(options->context);
+    int result = wire->os->socket_connect(self, fd, address);
+    // A connect is called again to learn how it came out.
+    if ((result == 0 || result == -EINPROGRESS) && wire_socket(wire, fd) == NULL) {
+        weir_assert(fd < SIM_FILES_MAX);
+        uint32_t connection = sim_auditor_begin(options->auditor, SIM_SIDE_SENT);
+        sim_auditor_confirmed(options->auditor, connection, confirmed);
+        wire->sockets[fd] = (struct wire_socket){.connection_plus_one = connection + 1,
+                                                 .progress_ns = wire_now(self)};
+        wire->open++;
+        wire->connects++;
+    }
+    return result;
+}
+
+static int64_t wire_send(void *self, int fd, const struct weir_iovec *parts, size_t parts_count)
+{
+    struct sim_wire *wire = wire_of(self);
+    wire_alive(wire, "send");
+    int64_t result = wire->os->socket_send(self, fd, parts, parts_count);
+    struct wire_socket *socket = wire_socket(wire, fd);
+    if (socket == NULL) {
+        return result;
+    }
+    if (result > 0) {
+        size_t left = (size_t)result;
+        for (size_t i = 0; i < parts_count && left > 0; i++) {
+            size_t part = parts[i].bytes_count < left ? parts[i].bytes_count : left;
+            if (part > 0) {
+                sim_auditor_bytes(wire->options.auditor, socket->connection_plus_one - 1,
+                                  parts[i].bytes, part);
+            }
+            left -= part;
+        }
+        socket->sent += (uint64_t)result;
+        socket->progress_ns = wire_now(self);
+    } else if (result < 0 && result != -EAGAIN && result != -EINTR && result != -ENOBUFS &&
+               result != -ENOMEM && result != -EMSGSIZE) {
+        socket->troubled = true;
+    }
+    return result;
+}
+
+static int64_t wire_recv(void *self, int fd, void *bytes, size_t bytes_max)
+{
+    struct sim_wire *wire = wire_of(self);
+    int64_t result = wire->os->socket_recv(self, fd, bytes, bytes_max);
+    if (result <= 0 && result != -EAGAIN && result != -EINTR) {
+        wire_trouble(wire, fd);
+    }
+    return result;
+}
+
+static int wire_error(void *self, int fd)
+{
+    struct sim_wire *wire = wire_of(self);
+    int result = wire->os->socket_error(self, fd);
+    if (result != 0) {
+        wire_trouble(wire, fd);
+    }
+    return result;
+}
+
+static int wire_state(void *self, int fd)
+{
+    struct sim_wire *wire = wire_of(self);
+    int result = wire->os->socket_state(self, fd);
+    if (result < 0 || (result & (WEIR_HANGUP | WEIR_FAULT | WEIR_PEER_CLOSED)) != 0) {
+        wire_trouble(wire, fd);
+    }
+    return result;
+}
+
+static int64_t wire_outstanding(void *self, int fd)
+{
+    struct sim_wire *wire = wire_of(self);
+    int64_t result = wire->os->socket_outstanding(self, fd);
+    struct wire_socket *socket = wire_socket(wire, fd);
+    if (socket == NULL) {
+        return result;
+    }
+    if (result < 0) {
+        socket->troubled = true;
+    } else if (wire->options.acknowledged && (uint64_t)result <= socket->sent) {
+        sim_auditor_acknowledged(wire->options.auditor, socket->connection_plus_one - 1,
+                                 socket->sent - (uint64_t)result);
+    }
+    return result;
+}
+
+static int wire_shutdown(void *self, int fd, enum weir_socket_shutdown how)
+{
+    struct sim_wire *wire = wire_of(self);
+    struct wire_socket *socket = wire_socket(wire, fd);
+    if (socket != NULL && how != WEIR_SHUTDOWN_READ) {
+        sim_auditor_shut(wire->options.auditor, socket->connection_plus_one - 1);
+        socket->shut = true;
+    }
+    int result = wire->os->socket_shutdown(self, fd, how);
+    if (result < 0) {
+        wire_trouble(wire, fd);
+    }
+    return result;
+}
+
+static int wire_close(void *self, int fd)
+{
+    struct sim_wire *wire = wire_of(self);
+    struct wire_socket *socket = wire_socket(wire, fd);
+    if (socket != NULL) {
+        struct sim_auditor *auditor = wire->options.auditor;
+        uint64_t idle_ns = wire_now(self) - socket->progress_ns;
+        bool reason = socket->troubled || idle_ns >= wire->options.stall_timeout_ns ||
+                      sim_auditor_closing(auditor);
+        sim_auditor_end(auditor, socket->connection_plus_one - 1,
+                        reason ? SIM_END_BROKEN : SIM_END_ORDERLY);
+        socket->connection_plus_one = 0;
+        wire->open--;
+    }
+    return wire->os->socket_close(self, fd);
+}
+
+struct weir_os sim_wire_open(struct weir_sim *sim, const struct sim_wire_options *options)
+{
+    uint32_t number;
+    struct sim_wire *wire = sim_arena_alloc(sim->arena, sizeof(*wire), _Alignof(struct sim_wire),
+                                            false, SIM_PROCESSES_MAX - 1, &number);
+    weir_assert(wire != NULL);
+    wire->options = *options;
+    wire->os = weir_sim_os(sim);
+    sim->wire = wire;
+    struct weir_os os = *wire->os;
+    os.socket_connect = wire_connect;
+    os.socket_send = wire_send;
+    os.socket_recv = wire_recv;
+    os.socket_error = wire_error;
+    os.socket_state = wire_state;
+    os.socket_outstanding = wire_outstanding;
+    os.socket_shutdown = wire_shutdown;
+    os.socket_close = wire_close;
+    return os;
+}
+
+uint32_t sim_wire_connections(const struct weir_sim *sim)
+{
+    return sim->wire->open;
+}
+
+uint32_t sim_wire_connects(const struct weir_sim *sim)
+{
+    return sim->wire->connects;
+}
