@@ -129,7 +129,6 @@ void sim_cell_open(struct sim_memory *memory, struct sim_cell *cell, struct sim_
     }
     birth->first = index < birth->first ? index : birth->first;
     birth->end = index >= birth->end ? index + 1 : birth->end;
-    memory->cells_end = index >= memory->cells_end ? index + 1 : memory->cells_end;
 }
 
 // ---- Memory handed out and given back ----
@@ -177,6 +176,8 @@ void sim_memory_fresh(struct sim_memory *memory, const void *address, size_t byt
     case SIM_PLACE_LIVE: {
         struct sim_birth *birth = birth_of_block(memory, number);
         *birth = (struct sim_birth){0};
+        size_t end = ((uintptr_t)address + bytes - memory->base) / SIM_CELL_BYTES + 1;
+        memory->cells_end = end > memory->cells_end ? end : memory->cells_end;
         if (sim_threads_inside(memory->sim->threads)) {
             birth->access = sim_access_pack(memory, sim_actor(memory->sim), true);
         }

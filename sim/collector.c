@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 
 #include "runtime/assert.h"
+#include "sim/net_state.h"
 #include "sim/sim.h"
 
 #define MS UINT64_C(1000000)
@@ -16,6 +17,9 @@
 #define EVENTS_MAX 16
 // Between two looks of a scenario at whether everything was read.
 #define DRAIN_LOOK_NS (5 * MS)
+// A TCP peer that gave up without a word leaves its connection open here for ever; what was on its
+// way has come long before this.
+#define DRAIN_QUIET_NS (5000 * MS)
 
 struct collector_connection {
     int fd; // -1: free
@@ -36,6 +40,7 @@ struct sim_collector {
     uint32_t process;
     bool alive, healed;
     uint64_t start_ns; // listens from then on
+    uint64_t read_ns;  // when something was last read, or all became well
     uint32_t restarts, accepts;
     int listener;
     struct weir_poller poller;
@@ -218,6 +223,7 @@ static void connection_read(struct sim_collector *me, struct collector_connectio
         if (count > 0) {
             sim_auditor_bytes(me->options.auditor, connection->audited, bytes, (size_t)count);
             connection->read += (uint64_t)count;
+            me->read_ns = collector_now(me);
         } else if (count == -EAGAIN) {
             connection->readable = false;
             if (connection->habit == SIM_HABIT_LEAVE && !me->healed &&
@@ -244,6 +250,7 @@ static void collector_listen(struct sim_collector *me)
                              is_datagram(me) ? SOCK_DGRAM : SOCK_STREAM);
     collector_must(me, fd, "socket_open");
     (void)os->socket_option(os->self, fd, WEIR_SOCKET_REUSE_ADDRESS, 1);
+    sim_address_forget(me->sim->net, &me->address); // what a predecessor left in the file system
     collector_must(me, os->socket_bind(os->self, fd, &me->address), "socket_bind");
     collector_must(me, os->poller_open(os->self, &me->poller), "poller_open");
     for (uint32_t i = 0; i < CONNECTIONS_MAX; i++) {
@@ -371,6 +378,7 @@ void sim_collector_trouble(void *collector)
 void sim_collector_heal(struct sim_collector *me)
 {
     me->healed = true;
+    me->read_ns = collector_now(me);
 }
 
 bool sim_collector_drain(struct sim_collector *me, uint64_t timeout_ns)
@@ -382,8 +390,11 @@ bool sim_collector_drain(struct sim_collector *me, uint64_t timeout_ns)
         for (uint32_t i = 0; i < CONNECTIONS_MAX && !is_datagram(me); i++) {
             open += me->connections[i].fd >= 0 ? 1 : 0;
         }
-        quiet = open == 0 && me->start_ns <= collector_now(me) ? quiet + 1 : 0;
-        if (open > 0 && collector_now(me) > deadline_ns) {
+        bool silent = me->options.kind == SIM_COLLECTOR_TCP &&
+                      collector_now(me) - me->read_ns > DRAIN_QUIET_NS;
+        bool done = me->start_ns <= collector_now(me) && (open == 0 || silent);
+        quiet = done ? quiet + 1 : 0;
+        if (!done && collector_now(me) > deadline_ns) {
             return false;
         }
         weir_sim_sleep(me->sim, DRAIN_LOOK_NS);

@@ -162,7 +162,7 @@ char *sim_symbols_resolve(const char *text);
 // ---- Runs (command_crash.c; records: command_record.c) ----
 
 // A simulator for this process, and from now on a crash in a scenario is a verdict (SIGSEGV,
-// SIGABRT, ...), as is a loop that takes 20 s of CPU time without an event. Under ASan crashes are
+// SIGABRT, ...), as is a loop that takes 5 s of CPU time without an event. Under ASan crashes are
 // left to it.
 //   returns  NULL: no memory, said.
 struct weir_sim *sim_command_simulator(const struct sim_command *command);

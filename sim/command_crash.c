@@ -26,7 +26,7 @@
 
 #define STACK_BYTES ((size_t)64 << 10)
 // A loop without an event for so many seconds of CPU time is taken for endless.
-#define STUCK_S 20
+#define STUCK_S 5
 // Addresses below this are a null pointer and a member's offset.
 #define NULL_BYTES 65536
 

@@ -82,7 +82,7 @@ static bool signals_take(struct sim_crew *crew)
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGHUP);
-    if (sigprocmask(SIG_BLOCK, &set, NULL) != 0) {
+    if (sigprocmask(SIG_BLOCK, &set, &crew->signals_before) != 0) {
         return false;
     }
     crew->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
@@ -333,6 +333,7 @@ void sim_crew_deinit(struct sim_crew *crew)
     }
     if (crew->signal_fd >= 0) {
         (void)close(crew->signal_fd);
+        (void)sigprocmask(SIG_SETMASK, &crew->signals_before, NULL);
     }
     if (crew->page != NULL) {
         (void)munmap(crew->page, crew->page_bytes);

@@ -8,6 +8,7 @@
 #ifndef WEIR_SIM_COMMAND_CREW_H
 #define WEIR_SIM_COMMAND_CREW_H
 
+#include <signal.h>
 #include <stdatomic.h>
 
 #include "sim/command.h"
@@ -17,6 +18,18 @@ struct sim_turn {
     uint32_t scenario;
     uint32_t number, weight; // the number-th of `weight` runs
 };
+
+// Kinds of failure that were met before, by scenario and name.
+#define SIM_KNOWN_MAX 64
+struct sim_known {
+    struct {
+        uint32_t scenario;
+        char name[64];
+    } list[SIM_KNOWN_MAX];
+    uint32_t count;
+};
+// Whether it was met before; if not it is noted, as long as there is room.
+bool sim_known_before(struct sim_known *known, uint32_t scenario, const char *name);
 
 struct sim_probe_row {
     const char *key; // the constant string of the process that counted
@@ -71,6 +84,7 @@ struct sim_crew {
     uint32_t workers_count, live;
     struct sim_row *totals; // of workers that have ended, one per scenario
     int signal_fd;
+    sigset_t signals_before;
     int signal;  // the first that came, or 0
     bool broken; // a worker could not be started; said
     // Called in the parent for each failure; of those with one name each worker sends the first.
@@ -109,6 +123,7 @@ struct sim_session {
     bool terminal;
     uint64_t failures;        // heard of
     struct sim_failure first; // of the lowest seed
+    struct sim_known known;   // that were reported
     enum weir_sim_verdict worst;
 };
 // The table, what probes met, the sum (command_summary.c).

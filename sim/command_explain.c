@@ -135,23 +135,24 @@ static const char *ordinal(uint32_t number, char *text, size_t text_bytes)
     return text;
 }
 
-// consequence NULL: not known.
+// Whether the thread could have gone on.
+static bool was_running(const struct consequence *consequence)
+{
+    return strcmp(consequence->own_last, "block") != 0 &&
+           strcmp(consequence->own_last, "thread-end") != 0;
+}
+
 static void switch_print(FILE *to, const struct weir_sim_deviation *deviation,
                          const struct consequence *consequence)
 {
     char text[32];
-    const char *actor = consequence == NULL ? NULL : strstr(consequence->next, "to actor ");
-    bool stopped = consequence == NULL || (strcmp(consequence->own_last, "block") != 0 &&
-                                           strcmp(consequence->own_last, "thread-end") != 0);
+    const char *actor = strstr(consequence->next, "to actor ");
     ordinal(deviation->number + 1, text, sizeof text);
     fprintf(to, "thread %" PRIu32 " %s at its %s scheduling point", deviation->actor,
-            stopped ? "is switched away from" : "cannot go on", text);
+            was_running(consequence) ? "is switched away from" : "cannot go on", text);
     if (actor != NULL) {
-        fprintf(to, "; thread %" PRIu64 " runs", (uint64_t)strtoull(actor + 9, NULL, 10));
-        fputs(stopped ? "" : ", though others come first", to);
-    }
-    if (stopped && consequence != NULL && consequence->own_next[0] != '\0') {
-        fprintf(to, "\n       before its %s", consequence->own_next);
+        fprintf(to, "; thread %" PRIu64 " runs%s", (uint64_t)strtoull(actor + 9, NULL, 10),
+                was_running(consequence) ? "" : ", not the next in line");
     }
 }
 
@@ -166,12 +167,31 @@ static void stale_print(FILE *to, const struct weir_sim_deviation *deviation)
     }
 }
 
-// One deviation as a sentence.
+#define DRAW "draw  " // the event of weir_sim_draw, which has a name
+
+static bool draw_named(const struct consequence *consequence)
+{
+    return strncmp(consequence->next, DRAW, strlen(DRAW)) == 0;
+}
+
+static void work_print(FILE *to, const struct weir_sim_deviation *deviation,
+                       const struct consequence *consequence)
+{
+    char text[32];
+    if (draw_named(consequence)) {
+        fprintf(to, "the workload draws %s", consequence->next + strlen(DRAW));
+    } else {
+        fprintf(to, "the workload: thread %" PRIu32 "'s %s draw is %" PRIu32 " above its lowest",
+                deviation->actor, ordinal(deviation->number + 1, text, sizeof text),
+                deviation->value);
+    }
+}
+
+// One deviation as a sentence, without its line's end.
 static void deviation_print(FILE *to, const struct weir_sim_deviation *deviation,
                             const struct consequence *consequence)
 {
     char text[32];
-    bool told = consequence != NULL && consequence->next[0] != '\0';
     switch ((enum weir_sim_kind)deviation->kind) {
     case WEIR_SIM_SWITCH: switch_print(to, deviation, consequence); return;
     case WEIR_SIM_STALE: stale_print(to, deviation); break;
@@ -179,11 +199,7 @@ static void deviation_print(FILE *to, const struct weir_sim_deviation *deviation
         fprintf(to, "thread %" PRIu32 "'s weak compare-exchange fails although the value matched",
                 deviation->actor);
         break;
-    case WEIR_SIM_WORK:
-        fprintf(to, "the workload: thread %" PRIu32 "'s %s draw is %" PRIu32 " above its lowest",
-                deviation->actor, ordinal(deviation->number + 1, text, sizeof text),
-                deviation->value);
-        break;
+    case WEIR_SIM_WORK: work_print(to, deviation, consequence); break;
     default:
         fprintf(to, "thread %" PRIu32 ", %s %s: %s (%" PRIu32 ")", deviation->actor,
                 ordinal(deviation->number + 1, text, sizeof text),
@@ -191,8 +207,17 @@ static void deviation_print(FILE *to, const struct weir_sim_deviation *deviation
                 sim_kind_about((enum weir_sim_kind)deviation->kind), deviation->value);
         break;
     }
-    if (told) {
-        fprintf(to, "\n       in its %s", consequence->next);
+}
+
+// And what it is about: what a thread that was switched away from would have done, what the call or
+// load in question was.
+static void deviation_place_print(FILE *to, const struct weir_sim_deviation *deviation,
+                                  const struct consequence *consequence)
+{
+    bool switched = deviation->kind == WEIR_SIM_SWITCH;
+    const char *place = switched ? consequence->own_next : consequence->next;
+    if (place[0] != '\0' && (switched ? was_running(consequence) : !draw_named(consequence))) {
+        fprintf(to, "       %s its %s\n", switched ? "before" : "in", place);
     }
 }
 
@@ -201,7 +226,7 @@ static void deviation_print(FILE *to, const struct weir_sim_deviation *deviation
 struct telling {
     FILE *to;
     const struct weir_sim_deviation *deviations;
-    size_t deviations_count, deviations_seen;
+    size_t deviations_seen;
     const struct gathering *gathering;
     uint32_t context, after; // lines still to be told
     char (*before)[LINE_BYTES];
@@ -243,7 +268,7 @@ static void story_hear(void *context, const char *line)
         line_tell(telling, line, "> ");
         telling->after = telling->context;
         size_t index = telling->deviations_seen;
-        if (deviation && index < telling->deviations_count) {
+        if (deviation && index < telling->gathering->count) {
             fprintf(telling->to, ">   [%zu] ", index + 1);
             deviation_print(telling->to, &telling->deviations[index],
                             &telling->gathering->list[index]);
@@ -275,11 +300,11 @@ static void head_print(FILE *to, const struct sim_case *it, const struct gatheri
     }
     fprintf(to, "\nOf %" PRIu64 " decisions %zu did not take their benign course:\n",
             result->decisions, record->deviations_count);
-    for (size_t i = 0; i < record->deviations_count; i++) {
+    for (size_t i = 0; i < gathering->count; i++) {
         fprintf(to, "  [%zu] ", i + 1);
-        deviation_print(to, &record->deviations[i],
-                        i < gathering->count ? &gathering->list[i] : NULL);
+        deviation_print(to, &record->deviations[i], &gathering->list[i]);
         fputc('\n', to);
+        deviation_place_print(to, &record->deviations[i], &gathering->list[i]);
     }
 }
 
@@ -337,7 +362,6 @@ int sim_command_explain(struct sim_command *command)
     gathering = (struct gathering){.room = it.record.deviations_count};
     struct telling telling = {.to = to,
                               .deviations = it.record.deviations,
-                              .deviations_count = it.record.deviations_count,
                               .gathering = &gathering,
                               .context = command->context};
     gathering.list = calloc(gathering.room + 1, sizeof *gathering.list);

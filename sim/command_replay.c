@@ -106,9 +106,9 @@ static void kinds_format(const struct sim_record *record, char *text, size_t tex
             count += record->deviations[i].kind == kind ? 1 : 0;
         }
         if (count > 0 && used < text_bytes) {
-            used += (size_t)snprintf(text + used, text_bytes - used, "%s%zu %s",
-                                     used > 0 ? ", " : "", count,
-                                     sim_kind_label((enum weir_sim_kind)kind));
+            used +=
+                (size_t)snprintf(text + used, text_bytes - used, "%s%zu %s", used > 0 ? ", " : "",
+                                 count, sim_kind_label((enum weir_sim_kind)kind));
         }
     }
 }
@@ -159,8 +159,8 @@ static int record_shrink(struct sim_case *it, const struct sim_command *command,
     struct weir_sim_result result;
     uint64_t begun_ns = sim_clock_ns();
     shrinkage->before = record->deviations_count;
-    shrinkage->runs = weir_sim_shrink(it->sim, &it->scenario, record->owned,
-                                      &record->deviations_count, failure);
+    shrinkage->runs =
+        weir_sim_shrink(it->sim, &it->scenario, record->owned, &record->deviations_count, failure);
     shrinkage->elapsed_ns = sim_clock_ns() - begun_ns;
     sim_case_run(it, command, NULL, &result);
     if (result.verdict != failure->verdict || strcmp(result.name, failure->name) != 0) {

@@ -42,7 +42,8 @@ static void failure_hear(void *context, const struct sim_failure *failure)
         session->first = *failure;
     }
     session->failures++;
-    if (sim_option_given(session->command, SIM_OPTION_KEEP_GOING)) {
+    if (sim_option_given(session->command, SIM_OPTION_KEEP_GOING) &&
+        !sim_known_before(&session->known, failure->scenario, failure->name)) {
         progress_clear(session);
         session->worst =
             sim_verdict_worse(session->worst, sim_failure_report(session->command, failure));
@@ -64,23 +65,41 @@ static int options_complete(struct sim_command *command)
     return status == 0 ? sim_options_select(command) : status;
 }
 
+static uint64_t budget_left_ns(const struct sim_session *session)
+{
+    uint64_t budget_ns = session->command->budget_ns;
+    uint64_t elapsed_ns = sim_clock_ns() - session->begun_ns;
+    if (budget_ns == 0) {
+        return UINT64_MAX;
+    }
+    return elapsed_ns < budget_ns ? budget_ns - elapsed_ns : 0;
+}
+
+// How long to wait for news until there is something to do anyway.
+static int patience_ms(const struct sim_session *session)
+{
+    uint64_t left_ms = budget_left_ns(session) / 1000000 + 1;
+    return left_ms < WAIT_MS ? (int)left_ms : WAIT_MS;
+}
+
 int sim_command_run_seeds(struct sim_command *command)
 {
     int status = options_complete(command);
     if (status != 0) {
         return status;
     }
-    struct sim_session session = {.command = command,
-                                  .begun_ns = sim_clock_ns(),
-                                  .terminal = isatty(STDERR_FILENO) == 1,
-                                  .worst = WEIR_SIM_PASS};
+    static struct sim_session session; // too large for a small stack
+    session = (struct sim_session){.command = command,
+                                   .begun_ns = sim_clock_ns(),
+                                   .terminal = isatty(STDERR_FILENO) == 1,
+                                   .worst = WEIR_SIM_PASS};
     session.crew.failed = failure_hear;
     session.crew.context = &session;
     status = sim_crew_start(&session.crew, command);
     while (status == 0 && session.crew.live > 0) {
-        sim_crew_wait(&session.crew, WAIT_MS);
+        sim_crew_wait(&session.crew, patience_ms(&session));
         progress_print(&session);
-        if (command->budget_ns != 0 && sim_clock_ns() - session.begun_ns >= command->budget_ns) {
+        if (budget_left_ns(&session) == 0) {
             sim_crew_stop(&session.crew);
         }
     }

@@ -142,8 +142,8 @@ static void total_print(const struct sim_session *session, const struct sim_row 
            sim_grouped(runs, grouped[0]), elapsed_ns / SIM_NS_PER_S,
            elapsed_ns / (SIM_NS_PER_S / 10) % 10,
            sim_grouped(per_second(runs, elapsed_ns), grouped[1]), session->crew.workers_count,
-           weir_sim_fine() ? "fine" : "coarse", total->failures,
-           total->failures == 1 ? "" : "s", session->crew.signal != 0 ? ", interrupted" : "");
+           weir_sim_fine() ? "fine" : "coarse", total->failures, total->failures == 1 ? "" : "s",
+           session->crew.signal != 0 ? ", interrupted" : "");
 }
 
 static int status_of(const struct sim_session *session, uint32_t unmet)

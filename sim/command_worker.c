@@ -4,17 +4,6 @@
 
 #include "sim/command_crew.h"
 
-#define SENT_MAX 64
-
-// Failures that the parent knows of already.
-struct sent {
-    struct {
-        uint32_t scenario;
-        char name[64];
-    } list[SENT_MAX];
-    uint32_t count;
-};
-
 uint64_t sim_turn_seed(const struct sim_turn *turn, uint64_t seed)
 {
     return seed * turn->weight + turn->number;
@@ -83,17 +72,17 @@ static void run_count(struct sim_row *row, struct weir_sim *sim,
 
 // ---- Failures ----
 
-static bool sent_before(struct sent *sent, uint32_t scenario, const char *name)
+bool sim_known_before(struct sim_known *known, uint32_t scenario, const char *name)
 {
-    for (uint32_t i = 0; i < sent->count; i++) {
-        if (sent->list[i].scenario == scenario && strcmp(sent->list[i].name, name) == 0) {
+    for (uint32_t i = 0; i < known->count; i++) {
+        if (known->list[i].scenario == scenario && strcmp(known->list[i].name, name) == 0) {
             return true;
         }
     }
-    if (sent->count < SENT_MAX) {
-        sent->list[sent->count].scenario = scenario;
-        snprintf(sent->list[sent->count].name, sizeof sent->list[0].name, "%s", name);
-        sent->count++;
+    if (known->count < SIM_KNOWN_MAX) {
+        known->list[known->count].scenario = scenario;
+        snprintf(known->list[known->count].name, sizeof known->list[0].name, "%s", name);
+        known->count++;
     }
     return false;
 }
@@ -137,7 +126,7 @@ struct work {
     struct weir_sim *sim;
     int pipe;
     uint64_t clock_ns;
-    struct sent sent;
+    struct sim_known sent;
 };
 
 static void state_set(struct work *work, enum sim_worker_state state)
@@ -162,7 +151,7 @@ static bool turn_make(struct work *work, uint64_t seed, uint32_t index)
     if (result.verdict == WEIR_SIM_PASS) {
         return true;
     }
-    if (!sent_before(&work->sent, turn->scenario, result.name)) {
+    if (!sim_known_before(&work->sent, turn->scenario, result.name)) {
         failure_send(work->pipe, turn, seed, &result);
     }
     if (!sim_option_given(crew->command, SIM_OPTION_KEEP_GOING)) {

@@ -27,7 +27,6 @@ void sim_files_begin(struct sim_files *files)
     }
     files->top = SIM_FILE_FIRST;
     files->numbers_count = 0;
-    files->lates_count = 0;
     files->pollers_count = 0;
     memset(files->waits, 0, sizeof files->waits);
 }

@@ -131,7 +131,7 @@ struct sim_memory {
     struct sim_cell *cells; // of the arena
     struct sim_outside *outside;
     uint32_t outside_count;
-    uint32_t cells_end;          // highest in use in this run, plus 1
+    size_t cells_end;            // of the highest block of this run
     struct sim_access *accesses; // from 1
     uint32_t accesses_count, accesses_free;
     struct sim_birth *births; // by the block's number

@@ -200,18 +200,19 @@ static int bind_unix(struct weir_sim *sim, struct sim_socket *socket,
                      const struct weir_address *address)
 {
     struct weir_address canonical = address_canonical(address);
-    if (address_abstract(&canonical)) {
-        if (bound_abstract(sim->net, &canonical) != NULL) {
-            return -EADDRINUSE;
-        }
-    } else if (path_find(sim->net, &canonical) != NULL) {
+    bool abstract = address_abstract(&canonical);
+    // A path is made before it is seen that the socket has a name already.
+    if (!abstract && path_find(sim->net, &canonical) != NULL) {
         return -EADDRINUSE;
     }
     if (socket->address.bytes_count != 0) {
         return -EINVAL;
     }
+    if (abstract && bound_abstract(sim->net, &canonical) != NULL) {
+        return -EADDRINUSE;
+    }
     socket->address = canonical;
-    if (!address_abstract(&canonical)) {
+    if (!abstract) {
         path_add(sim, socket);
     }
     bound_add(sim->net, socket);

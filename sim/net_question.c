@@ -30,8 +30,7 @@ int64_t sim_socket_outstanding(struct weir_sim *sim, int fd)
     struct sim_socket *socket = sim_socket_at(sim, fd, &error);
     int64_t result = error;
     if (socket != NULL) {
-        result =
-            socket->state == SIM_LISTEN ? -EINVAL : sim_socket_ops(socket)->outstanding(socket);
+        result = sim_socket_ops(socket)->outstanding(socket);
     }
     return sim_socket_called(sim, SIM_EVENT_STATE, fd, ASK_OUTSTANDING, result);
 }

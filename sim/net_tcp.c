@@ -323,6 +323,9 @@ static void tcp_close(struct weir_sim *sim, struct sim_socket *socket)
 
 static int64_t tcp_outstanding(const struct sim_socket *socket)
 {
+    if (socket->state == SIM_LISTEN) {
+        return -EINVAL;
+    }
     bool connecting = socket->state == SIM_SYN_SENT || socket->state == SIM_SYN_RECEIVED;
     return connecting ? 0 : (int64_t)tcp_queued(socket);
 }

@@ -254,10 +254,7 @@ int sim_poller_arm(struct weir_sim *sim, struct weir_poller *handle, uint64_t de
         sim_memory_release(sim->memory, sim_actor(sim), &poller->clock);
         poller->expired_count = 0;
         poller->settings_count++;
-        uint64_t now_ns = sim_threads_now(sim->threads);
-        if (deadline_ns <= now_ns) {
-            timer_expire(sim, poller, poller->settings_count);
-        } else if (deadline_ns != WEIR_NEVER) {
+        if (deadline_ns != WEIR_NEVER) { // the past comes with the next call
             sim_at(sim, deadline_ns, timer_expire, poller, poller->settings_count);
         }
     }

@@ -23,7 +23,6 @@ struct sim_watch {
     enum sim_watch_state state;
     uint32_t interest; // a set of enum weir_readiness
     uint64_t token;
-    uint64_t late_number; // of the keeping back, so that the end of another one is not taken for it
     int previous, next;   // descriptors in the ready list, -1: none
 };
 
@@ -55,7 +54,6 @@ struct sim_files {
     struct sim_file files[SIM_FILE_END]; // by descriptor
     int top;                             // above the highest descriptor opened in this run
     uint32_t numbers_count;
-    uint64_t lates_count;
     uint32_t waits[SIM_THREADS_MAX]; // the number of the file that each actor waits for; 0: none
     struct sim_poller pollers[SIM_POLLERS_MAX];
     uint32_t pollers_count; // places used in this run

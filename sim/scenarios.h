@@ -14,7 +14,7 @@
     X(sync)                                                                                        \
     X(timer)                                                                                       \
     X(writer)                                                                                      \
-    X(load) /* the talk's load test */                                                            \
+    X(load)    /* the talk's load test */                                                          \
     X(example) /* the worked example of the documentation: a wrong hand-over */
 
 #define SIM_SCENARIO_DECLARE(noun) extern const struct weir_sim_scenario sim_scenarios_##noun[];

@@ -40,6 +40,7 @@ void sim_threads_begin(struct sim_threads *threads, struct weir_sim *sim)
     threads->steps = 0;
     threads->current = 0;
     threads->points = 0;
+    threads->alone = 0;
     threads->runnable_count = 0;
     memset(threads->runnable, 0, sizeof threads->runnable);
     threads->candidates_count = 0;

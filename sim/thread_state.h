@@ -9,6 +9,10 @@
 #define SIM_STACK_POISON_BYTES 4096u
 // Once healed, points a thread passes until the next one's turn.
 #define SIM_TURN 64u
+// Points without a call that a thread passes while no other can run, until the clock moves to the next
+// deadline: a loop that waits for a sleeping thread would not end otherwise. Far more than code that
+// does not wait has between two calls.
+#define SIM_PATIENCE 16384u
 #define SIM_ACTOR_NONE UINT32_MAX
 #define SIM_DEADLINE_NONE UINT32_MAX
 #define SIM_RUNNABLE_WORDS ((SIM_THREADS_MAX + 63) / 64)
@@ -66,6 +70,7 @@ struct sim_threads {
     uint64_t steps;
     uint32_t current;
     uint32_t points; // passed by the current thread while others could run
+    uint32_t alone;  // passed by it while none could, since its last call
     uint32_t runnable_count;
     uint64_t runnable[SIM_RUNNABLE_WORDS]; // bit per actor: ready, its process not stopped
     // The answers a point has, kept until the runnable set or the current thread changes; 0: none.

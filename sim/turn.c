@@ -69,6 +69,7 @@ static void turn_take(struct weir_sim *sim, uint32_t actor)
     struct sim_threads *threads = sim->threads;
     uint32_t from = threads->current;
     threads->points = 0;
+    threads->alone = 0;
     if (actor == from) {
         return;
     }
@@ -190,32 +191,36 @@ void sim_step(struct weir_sim *sim)
     }
 }
 
+static inline void point_pass(struct weir_sim *sim, bool yielded)
+{
+    struct sim_threads *threads = sim->threads;
+    sim_step(sim);
+    if (threads->runnable_count > 1) {
+        turn_offer(sim, yielded);
+    } else if (__builtin_expect(++threads->alone >= SIM_PATIENCE, 0)) {
+        threads->alone = 0;
+        (void)sim_clock_advance(sim);
+    }
+}
+
 void sim_point(struct weir_sim *sim)
 {
-    sim_step(sim);
-    if (sim->threads->runnable_count > 1) {
-        turn_offer(sim, false);
-    }
+    point_pass(sim, false);
+}
+
+void sim_point_yield(struct weir_sim *sim)
+{
+    point_pass(sim, true);
 }
 
 void sim_point_call(struct weir_sim *sim)
 {
     struct sim_threads *threads = sim->threads;
-    sim_step(sim);
+    threads->alone = 0;
     threads->now_ns += SIM_CALL_NS;
     sim_deadlines_fire(sim);
     if (threads->deadlines_count > 0 && sim_decide(sim, WEIR_SIM_TIME, 2) != 0) {
-        sim_clock_advance(sim);
+        (void)sim_clock_advance(sim);
     }
-    if (threads->runnable_count > 1) {
-        turn_offer(sim, false);
-    }
-}
-
-void sim_point_yield(struct weir_sim *sim)
-{
-    sim_step(sim);
-    if (sim->threads->runnable_count > 1) {
-        turn_offer(sim, true);
-    }
+    point_pass(sim, false);
 }

@@ -596,7 +596,15 @@ static void body_arm(struct weir_sim *sim)
     check(weir_sim_now_ns(sim) >= start_ns + 5 * MS);
     check(sim_poller_arm(sim, &poller, weir_sim_now_ns(sim) + MS) == 0);
     sim_poller_close(sim, &poller);
-    poller = poller_open(sim); // the closed one's timer is not this one's
+}
+
+// The closed one's timer is not that of the one in its place.
+static void body_arm_reused(struct weir_sim *sim)
+{
+    struct weir_poller poller = poller_open(sim);
+    check(sim_poller_arm(sim, &poller, weir_sim_now_ns(sim) + MS) == 0);
+    sim_poller_close(sim, &poller);
+    poller = poller_open(sim);
     check(sim_poller_arm(sim, &poller, weir_sim_now_ns(sim) + 9 * MS) == 0);
     check(weir_sim_wait(sim, poller.fd, WEIR_READABLE, weir_sim_now_ns(sim) + 5 * MS) == 0);
     sim_poller_close(sim, &poller);
@@ -606,6 +614,7 @@ static void test_arm(void **state)
 {
     (void)state;
     pass(body_arm);
+    pass(body_arm_reused);
 }
 
 static void body_arm_fails(struct weir_sim *sim)
@@ -772,13 +781,65 @@ static void body_spurious_same(struct weir_sim *sim)
     sim_files_kill(sim, 0);
 }
 
+static void body_spurious_removed(struct weir_sim *sim)
+{
+    struct fake fakes[2];
+    struct weir_os_event events[8];
+    struct weir_poller poller = poller_open(sim);
+    int fd = fake_open(sim, &fakes[0], 0);
+    int other = fake_open(sim, &fakes[1], 0);
+    check(sim_poller_add(sim, &poller, fd, 1) == 0);
+    check(sim_poller_add(sim, &poller, other, 2) == 0);
+    check(sim_poller_remove(sim, &poller, other) == 0);
+    check(poll_now(sim, &poller, events) == 1 && events[0].token == 1);
+    check(poll_now(sim, &poller, events) == 1 && events[0].token == 1);
+    sim_poller_close(sim, &poller);
+    sim_files_kill(sim, 0);
+}
+
+static void body_nothing_same(struct weir_sim *sim)
+{
+    struct fake fake;
+    struct weir_os_event events[8];
+    struct weir_poller poller = poller_open(sim);
+    int fd = fake_open(sim, &fake, 0);
+    check(sim_poller_add(sim, &poller, fd, 1) == 0);
+    check(poll_now(sim, &poller, events) == 0); // not an event of nothing
+    fake_change(sim, &fake, fd, WEIR_READABLE);
+    check(poll_now(sim, &poller, events) == 1);
+    sim_poller_close(sim, &poller);
+    sim_files_kill(sim, 0);
+}
+
 static void test_spurious(void **state)
 {
     (void)state;
+    static const struct weir_sim_deviation twice[] = {
+        {.kind = WEIR_SIM_READY, .number = 0, .value = 1},
+        {.kind = WEIR_SIM_READY, .number = 1, .value = 1}};
+    run_deviating(body_spurious_removed, twice, 2);
+    expect_pass();
+    assert_int_equal(result.deviations_count, 2);
+    pass_deviating(body_nothing_same, WEIR_SIM_READY, 0, 2);
     pass_deviating(body_spurious_both, WEIR_SIM_READY, 0, 1);
     pass_deviating(body_spurious_same, WEIR_SIM_READY, 1, 2);
     // What is in the list anyway is reported once.
     pass_deviating(body_first_in_first_out, WEIR_SIM_READY, 0, 2);
+}
+
+// What could not show is not asked for: a late event of none, a split of one.
+static void test_deviations_that_show(void **state)
+{
+    (void)state;
+    struct weir_sim_deviation deviation = {.kind = WEIR_SIM_READY, .number = 0, .value = 3};
+    run_deviating(body_nothing_same, &deviation, 1);
+    expect_pass();
+    assert_int_equal(result.deviations_count, 0);
+    deviation.number = 1;
+    deviation.value = 4;
+    run_deviating(body_nothing_same, &deviation, 1);
+    expect_pass();
+    assert_int_equal(result.deviations_count, 0);
 }
 
 static void body_interrupted(struct weir_sim *sim)
@@ -793,11 +854,25 @@ static void body_interrupted(struct weir_sim *sim)
     sim_poller_close(sim, &poller);
 }
 
+// The signal comes when the wait it was meant for is over.
+static void body_interrupted_late(struct weir_sim *sim)
+{
+    struct weir_os_event events[8];
+    struct weir_poller poller = poller_open(sim);
+    uint64_t start_ns = weir_sim_now_ns(sim);
+    check(sim_poller_wait(sim, &poller, events, 8, start_ns + 500) == 0);
+    check(weir_sim_now_ns(sim) == start_ns + 500);
+    check(sim_poller_wait(sim, &poller, events, 8, start_ns + 5 * MS) == 0);
+    check(weir_sim_now_ns(sim) >= start_ns + 5 * MS);
+    sim_poller_close(sim, &poller);
+}
+
 static void test_interrupted(void **state)
 {
     (void)state;
     pass_deviating(body_interrupted, WEIR_SIM_INTERRUPT, 0, 1);
     pass_deviating(body_interrupted, WEIR_SIM_INTERRUPT, 0, 2);
+    pass_deviating(body_interrupted_late, WEIR_SIM_INTERRUPT, 0, 2);
 }
 
 // Only process 0 meets faults.
@@ -941,6 +1016,7 @@ int main(void)
         cmocka_unit_test(test_late_once),
         cmocka_unit_test(test_split),
         cmocka_unit_test(test_spurious),
+        cmocka_unit_test(test_deviations_that_show),
         cmocka_unit_test(test_interrupted),
         cmocka_unit_test(test_other_process),
         cmocka_unit_test(test_mistakes),

@@ -304,6 +304,7 @@ static void body_threads(struct weir_sim *sim)
     check(os->thread_detach(os->self, threads[0]) == -EINVAL);
     check(os->thread_detach(os->self, threads[1]) == 0);
     check(os->thread_join(os->self, threads[1]) == -EINVAL);
+    check(os->thread_join(os->self, threads[2] + (UINT64_C(1) << 32)) == -EINVAL);
     check(os->thread_join(os->self, threads[2]) == 0);
     check(os->thread_join(os->self, 0) == -EINVAL);
     check(os->thread_join(os->self, UINT64_MAX) == -EINVAL);
@@ -438,6 +439,7 @@ static void body_futex_another(struct weir_sim *sim)
 
 // Nobody wakes it and the deadline is far.
 static int futex_expected_code;
+static uint64_t futex_expected_ns;
 
 static void body_futex_disturbed(struct weir_sim *sim)
 {
@@ -445,10 +447,20 @@ static void body_futex_disturbed(struct weir_sim *sim)
     _Atomic uint32_t word = 0;
     uint64_t start_ns = weir_sim_now_ns(sim);
     check(os->futex_wait(os->self, &word, 0, start_ns + SECOND) == futex_expected_code);
-    check(weir_sim_now_ns(sim) < start_ns + 2 * MS);
+    check(weir_sim_now_ns(sim) - start_ns - SIM_CALL_NS == futex_expected_ns);
     // And the next wait is none the worse for it.
     check(os->futex_wait(os->self, &word, 0, start_ns + SECOND) == -ETIMEDOUT);
     check(weir_sim_now_ns(sim) >= start_ns + SECOND);
+}
+
+// The deadline comes before what would have disturbed the wait, which must not hit the next one.
+static void body_futex_ended_before(struct weir_sim *sim)
+{
+    const struct weir_os *os = weir_sim_os(sim);
+    _Atomic uint32_t word = 0;
+    uint64_t start_ns = weir_sim_now_ns(sim);
+    check(os->futex_wait(os->self, &word, 0, start_ns + 500) == -ETIMEDOUT);
+    check(os->futex_wait(os->self, &word, 0, start_ns + SECOND) == -ETIMEDOUT);
 }
 
 // The deadline has passed, but a wake chose the waiter before it could run: it was woken.
@@ -475,12 +487,16 @@ static void test_futex(void **state)
     pass(body_futex_order);
     pass_deviating(body_futex_another, WEIR_SIM_FUTEX, 0, 0, 2);
     pass(body_futex_woken_late);
+    static const uint64_t after_ns[] = {0, 0, 1000, MS};
     futex_expected_code = 0;
     for (uint32_t value = 1; value <= 3; value++) {
+        futex_expected_ns = after_ns[value];
+        pass_deviating(body_futex_ended_before, WEIR_SIM_FUTEX, 0, 0, 2);
         pass_deviating(body_futex_disturbed, WEIR_SIM_FUTEX, 0, 0, value);
     }
     futex_expected_code = -EINTR;
     for (uint32_t value = 1; value <= 2; value++) {
+        futex_expected_ns = after_ns[value];
         pass_deviating(body_futex_disturbed, WEIR_SIM_INTERRUPT, 0, 0, value);
     }
 }
@@ -652,21 +668,46 @@ static void plain_close(struct weir_sim *sim, void *object, int fd)
     *(int *)object = fd;
 }
 
+static int close_expected_code;
+
 static void body_close(struct weir_sim *sim)
 {
     static const struct sim_file_ops ops = {"plain", plain_ready, plain_close};
     const struct weir_os *os = weir_sim_os(sim);
     int closed = -1;
     int fd = sim_file_open(sim, &ops, &closed, 0);
-    int code = os->socket_close(os->self, fd);
-    check((code == 0 || code == -EINTR) && closed == fd);
+    check(os->socket_close(os->self, fd) == close_expected_code && closed == fd);
     check(os->socket_close(os->self, fd) == -EBADF);
+}
+
+static int killed_fd;
+
+static void owner_main(void *argument)
+{
+    struct weir_sim *sim = argument;
+    static const struct sim_file_ops ops = {"plain", plain_ready, plain_close};
+    uint32_t process = sim_thread_process(sim->threads, sim_actor(sim));
+    check(sim_file_open(sim, &ops, &killed_fd, process) == 3);
+    weir_sim_sleep(sim, SECOND);
+}
+
+static void body_kill(struct weir_sim *sim)
+{
+    killed_fd = -1;
+    uint32_t process = weir_sim_process_start(sim, owner_main, sim);
+    weir_sim_sleep(sim, MS);
+    check(killed_fd == -1);
+    weir_sim_process_kill(sim, process);
+    check(killed_fd == 3);
 }
 
 static void test_close(void **state)
 {
     (void)state;
+    pass(body_kill);
+    close_expected_code = 0;
     pass(body_close);
+    close_expected_code = -EINTR;
     pass_deviating(body_close, WEIR_SIM_INTERRUPT, 0, 0, 1); // and is closed all the same
 }
 
