@@ -1,7 +1,10 @@
 // Collectors.
 #include "sim/collector.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/in.h>
+#include <string.h>
 #include <sys/socket.h>
 
 #include "runtime/assert.h"
@@ -52,10 +55,26 @@ static bool is_datagram(const struct sim_collector *me)
     return me->options.kind == SIM_COLLECTOR_UNIX_DATAGRAM || me->options.kind == SIM_COLLECTOR_UDP;
 }
 
-static bool is_unix(const struct sim_collector *me)
+static bool is_unix(enum sim_collector_kind kind)
 {
-    return me->options.kind == SIM_COLLECTOR_UNIX ||
-           me->options.kind == SIM_COLLECTOR_UNIX_DATAGRAM;
+    return kind == SIM_COLLECTOR_UNIX || kind == SIM_COLLECTOR_UNIX_DATAGRAM;
+}
+
+struct weir_address sim_collector_address(enum sim_collector_kind kind, const char *path,
+                                          const char *host, uint16_t port)
+{
+    struct weir_address address = {.bytes_count = 0};
+    if (is_unix(kind)) {
+        int error = weir_address_unix(&address, path);
+        weir_assert(error == 0);
+        return address;
+    }
+    struct sockaddr_in native = {.sin_family = AF_INET, .sin_port = htons(port)};
+    int good = inet_pton(AF_INET, host, &native.sin_addr);
+    weir_assert(good == 1);
+    memcpy(address.bytes, &native, sizeof(native));
+    address.bytes_count = sizeof(native);
+    return address;
 }
 
 static uint64_t collector_now(const struct sim_collector *me)
@@ -174,7 +193,7 @@ static bool habit_show(struct sim_collector *me, struct collector_connection *co
         if (!connection->shown) {
             connection->shown = true;
             // The hole of the documentation: its end of stream says nothing about what it read.
-            if (!is_unix(me)) {
+            if (!is_unix(me->options.kind)) {
                 sim_auditor_weaken(me->options.auditor, SIM_PROMISE_ACKNOWLEDGED);
             }
             (void)me->os->socket_shutdown(me->os->self, connection->fd, WEIR_SHUTDOWN_WRITE);
@@ -340,14 +359,7 @@ struct sim_collector *sim_collector_open(struct weir_sim *sim,
     for (uint32_t i = 0; i < CONNECTIONS_MAX; i++) {
         me->connections[i].fd = -1;
     }
-    if (is_unix(me)) {
-        int error = weir_address_unix(&me->address, options->path);
-        weir_assert(error == 0);
-    } else {
-        int count =
-            me->os->resolve(me->os->self, options->host, options->port, true, &me->address, 1);
-        collector_must(me, count == 1 ? 0 : -EINVAL, "resolve");
-    }
+    me->address = sim_collector_address(options->kind, options->path, options->host, options->port);
     bool late = options->late_ns_max > 0 && weir_sim_choose(sim, WEIR_SIM_PEER, 2) != 0;
     collector_start(me, late ? draw_time(me, options->late_ns_max) : 0);
     return me;

@@ -45,6 +45,10 @@ struct sim_collector_options {
     uint64_t late_ns_max; // it may begin to listen so late
 };
 
+// The address these options name.
+struct weir_address sim_collector_address(enum sim_collector_kind kind, const char *path,
+                                          const char *host, uint16_t port);
+
 struct sim_collector;
 
 // Starts its process.

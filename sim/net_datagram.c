@@ -121,6 +121,25 @@ static int datagram_connect(struct weir_sim *sim, struct sim_socket *socket,
 
 // ---- Unix ----
 
+// Why the peer does not take a message: 0, or a negative errno.
+static int unix_datagram_refused(struct sim_socket *socket)
+{
+    const struct sim_socket *peer = socket->peer;
+    if ((peer->flags & SIM_DEAD) != 0) {
+        socket->peer = NULL;
+        socket->state = SIM_CLOSED;
+        return -ECONNREFUSED;
+    }
+    if ((peer->shutdown & SIM_SHUT_READ) != 0) {
+        return -EPIPE;
+    }
+    if (peer_full(socket)) {
+        socket->flags |= SIM_WAITS;
+        return -EAGAIN;
+    }
+    return 0;
+}
+
 static int64_t unix_datagram_send(struct weir_sim *sim, struct sim_socket *socket,
                                   struct sim_source *source)
 {
@@ -134,23 +153,15 @@ static int64_t unix_datagram_send(struct weir_sim *sim, struct sim_socket *socke
     if (error < 0) {
         return error;
     }
-    struct sim_socket *peer = socket->peer;
-    if ((peer->flags & SIM_DEAD) != 0) {
-        socket->peer = NULL;
-        socket->state = SIM_CLOSED;
-        return -ECONNREFUSED;
-    }
-    if ((peer->shutdown & SIM_SHUT_READ) != 0) {
-        return -EPIPE;
-    }
-    if (peer_full(socket)) {
-        socket->flags |= SIM_WAITS;
-        return -EAGAIN;
+    error = unix_datagram_refused(socket);
+    if (error < 0) {
+        sim_socket_freed(sim, socket);
+        return error;
     }
     int64_t bytes = (int64_t)source->bytes;
     struct sim_unit unit = {socket, (uint32_t)bytes, sim_datagram_truesize((size_t)bytes)};
     socket->send_memory += unit.memory;
-    queue_push(sim, peer, unit, source);
+    queue_push(sim, socket->peer, unit, source);
     return bytes;
 }
 
@@ -197,6 +208,7 @@ static int64_t udp_send(struct weir_sim *sim, struct sim_socket *socket, struct 
     } else {
         udp_arrive(sim, socket, source);
     }
+    sim_socket_edge(sim, socket, WEIR_WRITABLE); // the buffer was charged and is free again
     return bytes;
 }
 
@@ -229,7 +241,7 @@ static int64_t datagram_recv(struct weir_sim *sim, struct sim_socket *socket, vo
     }
     const struct sim_unit *unit = sim_units_first(&socket->units);
     if (unit == NULL) {
-        return (socket->shutdown & SIM_SHUT_READ) != 0 ? 0 : -EAGAIN;
+        return -EAGAIN; // also where reading is shut
     }
     size_t held = unit->bytes;
     size_t taken = held < bytes_max ? held : bytes_max;

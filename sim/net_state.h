@@ -271,6 +271,8 @@ uint32_t sim_datagram_truesize(size_t bytes);
 // sock_alloc_send_pskb: 0, or why a sender gets no buffer, negative; takes the pending error.
 int sim_socket_room(struct sim_socket *socket);
 bool sim_unix_writable(const struct sim_socket *socket);
+// A buffer of its sends was given back, sent or not: an edge, if there is room now.
+void sim_socket_freed(struct weir_sim *sim, struct sim_socket *socket);
 // The oldest unit of `socket` is done with: its memory goes back to its owner.
 void sim_socket_free_unit(struct weir_sim *sim, struct sim_socket *socket);
 

@@ -326,8 +326,11 @@ static int64_t tcp_outstanding(const struct sim_socket *socket)
     if (socket->state == SIM_LISTEN) {
         return -EINVAL;
     }
-    bool connecting = socket->state == SIM_SYN_SENT || socket->state == SIM_SYN_RECEIVED;
-    return connecting ? 0 : (int64_t)tcp_queued(socket);
+    if (socket->state == SIM_SYN_SENT || socket->state == SIM_SYN_RECEIVED) {
+        return 0;
+    }
+    bool refused = socket->tcp.attempts > 0 && socket->tcp.window_end == 0;
+    return refused ? 1 : (int64_t)tcp_queued(socket); // the SYN was never acknowledged
 }
 
 static uint32_t tcp_ready(struct sim_socket *socket)

@@ -64,15 +64,19 @@ int sim_socket_room(struct sim_socket *socket)
 }
 
 // The wake-up happens while one byte is still charged (sock_wfree).
+void sim_socket_freed(struct weir_sim *sim, struct sim_socket *socket)
+{
+    if (socket->state != SIM_LISTEN && (socket->send_memory + 2) * 4 <= socket->send_buffer) {
+        sim_socket_edge(sim, socket, WEIR_WRITABLE);
+    }
+}
+
 void sim_socket_free_unit(struct weir_sim *sim, struct sim_socket *socket)
 {
     struct sim_unit unit = *sim_units_first(&socket->units);
     sim_units_pop(&socket->units);
     unit.owner->send_memory -= unit.memory;
-    if (unit.owner->state != SIM_LISTEN &&
-        (unit.owner->send_memory + 2) * 4 <= unit.owner->send_buffer) {
-        sim_socket_edge(sim, unit.owner, WEIR_WRITABLE);
-    }
+    sim_socket_freed(sim, unit.owner);
 }
 
 // ---- Connecting ----
@@ -148,11 +152,12 @@ static int64_t unix_send(struct weir_sim *sim, struct sim_socket *socket, struct
     while (source->bytes > 0) {
         size_t chunk = sim_unix_chunk(socket, source->bytes);
         error = sim_socket_room(socket); // a pending error is lost where something was sent before
-        if (error == 0 &&
-            ((peer->flags & SIM_DEAD) != 0 || (peer->shutdown & SIM_SHUT_READ) != 0)) {
-            error = -EPIPE;
-        }
         if (error < 0) {
+            break;
+        }
+        if ((peer->flags & SIM_DEAD) != 0 || (peer->shutdown & SIM_SHUT_READ) != 0) {
+            sim_socket_freed(sim, socket);
+            error = -EPIPE;
             break;
         }
         struct sim_unit unit = {socket, (uint32_t)chunk, sim_unix_truesize(chunk)};

@@ -180,7 +180,7 @@ static void atomics_meet(struct sim_memory *memory, const struct sim_look *look,
         uint32_t index = *link;
         struct sim_atomic *atomic = &memory->atomics[index];
         uint32_t first = atomic->address % SIM_CELL_BYTES;
-        if ((mask >> first & ((1u << atomic->bytes) - 1)) == 0) {
+        if (((uint32_t)mask >> first & ((1u << atomic->bytes) - 1)) == 0) {
             link = &atomic->next;
             continue;
         }
@@ -206,8 +206,8 @@ static void atomics_meet(struct sim_memory *memory, const struct sim_look *look,
 static inline uint8_t mask_of(uintptr_t address, size_t bytes)
 {
     uintptr_t first = address % SIM_CELL_BYTES;
-    return bytes >= SIM_CELL_BYTES - first ? (uint8_t)(0xffu << first)
-                                           : (uint8_t)(((1u << bytes) - 1) << first);
+    uint32_t mask = bytes >= SIM_CELL_BYTES ? 0xffu : (1u << bytes) - 1;
+    return (uint8_t)(mask << first & 0xffu);
 }
 
 static void plain_look(struct sim_memory *memory, struct sim_look *look)

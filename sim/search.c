@@ -44,7 +44,8 @@ bool sim_search_next(struct sim_search *search)
     while (search->path_count > 0) {
         struct sim_search_step *last = &search->path[search->path_count - 1];
         uint32_t before = search->deviations - (last->value != 0);
-        if (last->value + 1 < last->options && before < search->deviations_max) {
+        // One more deviation is always allowed here: else the step would not have been kept.
+        if (last->value + 1 < last->options) {
             last->value++;
             search->deviations = before + 1;
             return true;

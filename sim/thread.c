@@ -61,10 +61,15 @@ void sim_threads_run(struct sim_threads *threads, void (*entry)(void *), void *a
     threads->inside = false;
 }
 
-void sim_threads_stop(struct sim_threads *threads)
+static void run_leave(struct sim_threads *threads)
 {
     weir_assert(threads->inside);
     sim_fiber_switch(&threads->table[threads->current].fiber, &threads->host);
+}
+
+void sim_threads_stop(struct sim_threads *threads)
+{
+    run_leave(threads);
     abort(); // nobody goes back to an abandoned fiber
 }
 
@@ -147,7 +152,7 @@ static void thread_body(void *argument)
     thread->entry(thread->argument);
     sim_event(sim, SIM_EVENT_THREAD_END, 0, 0, 0, NULL);
     if (threads->current == 0) {
-        sim_threads_stop(threads); // the run is over; whoever is left will not go on
+        run_leave(threads); // the run is over; whoever is left will not go on
     }
     sim_thread_finish(sim, threads->current);
     sim_turn_give(sim);

@@ -62,8 +62,10 @@ static int wire_connect(void *self, int fd, const struct weir_address *address)
     wire_alive(wire, "connect");
     uint64_t confirmed = wire->connects == 0 ? 0 : options->confirmed(options->context);
     int result = wire->os->socket_connect(self, fd, address);
-    // A connect is called again to learn how it came out.
-    if ((result == 0 || result == -EINPROGRESS) && wire_socket(wire, fd) == NULL) {
+    // One that a signal interrupted goes on by itself; and it is called again to learn its outcome.
+    bool under_way = result == 0 || result == -EINPROGRESS || result == -EINTR ||
+                     result == -EALREADY || result == -EISCONN;
+    if (under_way && wire_socket(wire, fd) == NULL) {
         weir_assert(fd < SIM_FILES_MAX);
         uint32_t connection = sim_auditor_begin(options->auditor, SIM_SIDE_SENT);
         sim_auditor_confirmed(options->auditor, connection, confirmed);

@@ -238,6 +238,32 @@ static void test_a_kind_has_a_stream_of_its_own(void **state)
     }
 }
 
+// Nor is it, or a neighbouring seed's, another kind's once more.
+static void test_streams_are_all_different(void **state)
+{
+    (void)state;
+    static uint64_t patterns[40 * WEIR_SIM_KINDS_COUNT];
+    size_t count = 0;
+    for (uint64_t seed = 0; seed < 40; seed++) {
+        begin_seed(seed, WEIR_SIM_RANDOM);
+        for (uint32_t kind = 0; kind < WEIR_SIM_KINDS_COUNT; kind++) {
+            sim_choices_rate(choices, kind, 500000);
+            uint64_t pattern = 0;
+            for (int bit = 0; bit < 64; bit++) {
+                pattern = pattern << 1 | sim_choose(choices, kind, 0, 2);
+            }
+            for (size_t other = 0; other < count; other++) {
+                // Not equal, not shifted: of 64 bits about half differ.
+                int differing = __builtin_popcountll(patterns[other] ^ pattern);
+                int shifted = __builtin_popcountll((patterns[other] ^ pattern >> 1) << 1);
+                assert_in_range(differing, 8, 56);
+                assert_in_range(shifted, 8, 56);
+            }
+            patterns[count++] = pattern;
+        }
+    }
+}
+
 static void test_benign_answers_the_workload_only(void **state)
 {
     (void)state;
@@ -330,13 +356,20 @@ static void test_gaps_are_geometric(void **state)
 static void test_the_first_gap_is_as_the_others(void **state)
 {
     (void)state;
-    uint64_t at_once = 0;
+    uint64_t lengths[4] = {0};
     for (uint64_t seed = 0; seed < 20000; seed++) {
         begin_seed(seed, WEIR_SIM_RANDOM);
         sim_choices_rate(choices, WEIR_SIM_DELAY, 200000);
-        at_once += sim_choose(choices, WEIR_SIM_DELAY, 0, 2);
+        size_t length = 0;
+        while (length < 3 && sim_choose(choices, WEIR_SIM_DELAY, 0, 2) == 0) {
+            length++;
+        }
+        lengths[length]++;
     }
-    assert_frequency(at_once, 20000, 0.2);
+    assert_frequency(lengths[0], 20000, 0.2);
+    assert_frequency(lengths[1], 20000, 0.16);
+    assert_frequency(lengths[2], 20000, 0.128);
+    assert_frequency(lengths[3], 20000, 0.512);
 }
 
 static void test_rate_can_be_changed_at_any_time(void **state)
@@ -605,11 +638,21 @@ static void test_what_does_not_apply_is_told(void **state)
     assert_true(sim_choices_unused(choices, &unused));
     assert_memory_equal(&unused, &odd[2], sizeof(unused));
 
-    const struct weir_sim_deviation late[] = {{WEIR_SIM_SEND, 0, 1, 1}, {WEIR_SIM_SEND, 0, 0, 1}};
-    begin_replay(late, COUNT_OF(late)); // not in order, and the first given is the one that misses
-    assert_int_equal(sim_choose(choices, WEIR_SIM_SEND, 0, 2), 1);
+    // Not in order: still the first given that misses, and the first given of two that fit.
+    const struct weir_sim_deviation late[] = {
+        {WEIR_SIM_SEND, 0, 60, 0}, {WEIR_SIM_SEND, 0, 9, 1}, {WEIR_SIM_SEND, 0, 5, 1},
+        {WEIR_SIM_SEND, 0, 0, 1},  {WEIR_SIM_SEND, 0, 0, 2},
+    };
+    begin_replay(late, COUNT_OF(late));
+    assert_int_equal(sim_choose(choices, WEIR_SIM_SEND, 0, 3), 1);
     assert_true(sim_choices_unused(choices, &unused));
-    assert_memory_equal(&unused, &late[0], sizeof(unused));
+    assert_memory_equal(&unused, &late[1], sizeof(unused));
+
+    const uint8_t reduced[] = {WEIR_SIM_SEND, 0, 0, 0, 4, 0};
+    begin_bytes(reduced, sizeof(reduced));
+    assert_int_equal(sim_choose(choices, WEIR_SIM_SEND, 0, 3), 1);
+    begin_replay(few, 1); // bytes are taken modulo the options, lists are not
+    assert_int_equal(sim_choose(choices, WEIR_SIM_SEND, 0, 2), 0);
 
     begin_seed(1, WEIR_SIM_RANDOM);
     assert_false(sim_choices_unused(choices, &unused));
@@ -946,6 +989,7 @@ int main(void)
         TEST(test_a_run_is_a_function_of_its_seed),
         TEST(test_golden_answers),
         TEST(test_a_kind_has_a_stream_of_its_own),
+        TEST(test_streams_are_all_different),
         TEST(test_benign_answers_the_workload_only),
         TEST(test_the_workload_is_drawn_evenly),
         TEST(test_rates_are_met),

@@ -10,6 +10,7 @@
 static void look_settled(struct script *script, int index)
 {
     settle(script, 2);
+    settle_acknowledged(script, index);
     do_look(script, index);
 }
 
@@ -286,7 +287,7 @@ static void script_refused(struct script *script)
     do_connect(script, 1, 2);
     settle_state(script, 1, WEIR_FAULT);
     do_connect(script, 1, 2); // the error
-    do_look(script, 1);
+    do_state(script, 1);      // the count is now a left-over of no meaning
     do_connect(script, 1, 2); // another try
     settle_state(script, 1, WEIR_FAULT);
     do_send(script, 1, 10);
@@ -355,7 +356,8 @@ static void script_backlog(struct script *script)
     do_recv(script, 2, 10);
     do_look(script, 2);
     do_shutdown(script, 2, WEIR_SHUTDOWN_WRITE);
-    do_look(script, 2);
+    do_state(script, 2);
+    do_error(script, 2);
 }
 
 static void script_syn_again(struct script *script)
@@ -394,7 +396,8 @@ static void script_wrong_calls(struct script *script)
     do_open(script, 3, AF_INET, SOCK_STREAM);
     do_option(script, 3, WEIR_SOCKET_REUSE_ADDRESS, 1);
     do_bind_to(script, 3, script->names[0]);
-    struct weir_address short_name = {.bytes_count = 4};
+    struct weir_address short_name = script->names[0];
+    short_name.bytes_count = 4;
     do_bind_to(script, 2, short_name);
     do_connect_to(script, 2, short_name);
     do_connect_to(script, 2, name_abstract(script, 9));
@@ -404,7 +407,7 @@ static void script_wrong_calls(struct script *script)
     do_shutdown(script, 4, WEIR_SHUTDOWN_WRITE);
     do_look(script, 4);
     do_shutdown(script, 4, WEIR_SHUTDOWN_READ);
-    do_look(script, 4);
+    do_state(script, 4);
     do_accept(script, 5, 4);
 }
 

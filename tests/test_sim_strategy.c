@@ -338,6 +338,30 @@ static void test_pct_change_points_lower_below_all_others(void **state)
     }
 }
 
+// The points' levels are distinct and in random order, so that of two threads put down either may be
+// the higher. With two points within two steps, thread 0 runs after them if they are apart and its
+// level is the higher (1/2 * 1/2), or if both were at step two and put down thread 1 (1/4 * 1/2).
+static void test_pct_change_points_have_levels_in_random_order(void **state)
+{
+    (void)state;
+    const uint64_t runs = 40000;
+    uint64_t back = 0;
+    for (uint64_t seed = 0; seed < runs; seed++) {
+        struct sim_strategy strategy;
+        uint8_t actors[] = {0, 1};
+        pct_begin(&strategy, 3, 2, seed);
+        sim_strategy_thread(&strategy, 1);
+        for (uint32_t step = 0; step < 2; step++) {
+            if (sim_strategy_choose(&strategy, actors[0], actors, 2, false) == 1) {
+                actors[0] = (uint8_t)(1 - actors[0]);
+                actors[1] = (uint8_t)(1 - actors[1]);
+            }
+        }
+        back += actors[0] == 0;
+    }
+    assert_frequency(back, runs, 0.375);
+}
+
 // A new thread's place is random: with three before it, first in a quarter of the cases.
 static void test_pct_gives_a_new_thread_a_random_place(void **state)
 {
@@ -438,6 +462,7 @@ int main(void)
         cmocka_unit_test(test_pct_runs_the_highest_and_keeps_to_it),
         cmocka_unit_test(test_pct_puts_a_yielding_thread_behind_all),
         cmocka_unit_test(test_pct_change_points_lower_below_all_others),
+        cmocka_unit_test(test_pct_change_points_have_levels_in_random_order),
         cmocka_unit_test(test_pct_gives_a_new_thread_a_random_place),
         cmocka_unit_test(test_delays_are_few_and_skip_one_thread),
         cmocka_unit_test(test_every_strategy_finds_the_bug_and_benign_does_not),

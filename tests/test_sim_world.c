@@ -487,11 +487,11 @@ static void test_futex(void **state)
     pass(body_futex_order);
     pass_deviating(body_futex_another, WEIR_SIM_FUTEX, 0, 0, 2);
     pass(body_futex_woken_late);
+    pass_deviating(body_futex_ended_before, WEIR_SIM_FUTEX, 0, 0, 2);
     static const uint64_t after_ns[] = {0, 0, 1000, MS};
     futex_expected_code = 0;
     for (uint32_t value = 1; value <= 3; value++) {
         futex_expected_ns = after_ns[value];
-        pass_deviating(body_futex_ended_before, WEIR_SIM_FUTEX, 0, 0, 2);
         pass_deviating(body_futex_disturbed, WEIR_SIM_FUTEX, 0, 0, value);
     }
     futex_expected_code = -EINTR;
