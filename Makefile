@@ -98,7 +98,8 @@ MODE_asan := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-fr
 MODE_tiny = $(MODE_asan) -DWEIR_LIMITS_TINY
 MODE_tsan := -fsanitize=thread -fno-omit-frame-pointer -Wno-maybe-uninitialized
 # The compiler reports every atomic and every plain access to sim/tsan.c; copies are made calls for it.
-SIM_FLAGS := -fsanitize=thread -Dmemcpy=__tsan_memcpy -Dmemmove=__tsan_memmove \
+# Without tail calls the positions it reports are those of the access.
+SIM_FLAGS := -fsanitize=thread -fno-optimize-sibling-calls -Dmemcpy=__tsan_memcpy -Dmemmove=__tsan_memmove \
     -Dmemset=__tsan_memset -Dmemcmp=weir_sim_memcmp
 SIM_FLAGS += $(if $(filter clang%,$(VARIANT)),-mllvm -tsan-instrument-func-entry-exit=0,\
     --param=tsan-instrument-func-entry-exit=0 -Wno-tsan)

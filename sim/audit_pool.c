@@ -1,5 +1,6 @@
 // The auditor: what the pool says of itself, held against what really happened.
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "runtime/assert.h"
 #include "sim/audit.h"
@@ -199,6 +200,7 @@ void sim_auditor_gaps(struct sim_auditor *auditor, const struct weir_metrics *me
     const struct audit_gap *gap = auditor->gaps.items;
     for (uint32_t i = 0; i < auditor->gaps.count; i++) {
         messages += gap[i].messages;
+        if (getenv("DBG")) fprintf(stderr,"gap %u: %llu %llu order %u read %d\n",i,(unsigned long long)gap[i].messages,(unsigned long long)gap[i].bytes,gap[i].order,gap[i].read);
         bytes += gap[i].bytes;
     }
     uint64_t lost =

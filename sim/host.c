@@ -18,6 +18,7 @@
 // The runtime's own memory for what the pool does: task cells, sockets watched.
 #define RUNTIME_BYTES_MAX (512u << 10)
 #define FLUSHERS 2
+#define LOOKUP_SECONDS_MAX 300
 #define MESSAGES_AFTER 2 // logged by the host's own producer after the end
 
 struct host {
@@ -219,6 +220,16 @@ static void host_name(struct host *me, bool good)
     }
 }
 
+// A look-up that was under way at the runtime's end comes back by itself: runtime/resolve.h.
+static void host_lookups(struct host *me)
+{
+    uint32_t actor;
+    for (uint32_t i = 0; i < LOOKUP_SECONDS_MAX && sim_process_threads(me->sim, 0, &actor) > 0;
+         i++) {
+        weir_sim_sleep(me->sim, SECOND);
+    }
+}
+
 // Runtime and pool.  returns  false: refused, as memory or descriptors had run out.
 static bool host_open(struct host *me)
 {
@@ -241,6 +252,7 @@ static bool host_open(struct host *me)
     if (error != 0) {
         weir_sim_sometimes(me->sim, "open-failed");
         weir_runtime_destroy(me->runtime);
+        host_lookups(me);
         return false;
     }
     me->pool = pool;
@@ -448,8 +460,7 @@ static void host_end(struct host *me)
     host_memory(me, &metrics);
     weir_pool_destroy(me->pool);
     weir_runtime_destroy(me->runtime);
-    // A look-up that was under way ends by itself: runtime/resolve.h.
-    weir_sim_sleep(me->sim, 2 * me->plan->name_delay_ns);
+    host_lookups(me);
     for (uint32_t i = 0; i < me->plan->collectors_count; i++) {
         if (!sim_collector_drain(me->collectors[i], 100 * SECOND)) {
             weir_sim_fail(me->sim, WEIR_SIM_LIVENESS, "not-drained",

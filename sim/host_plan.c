@@ -186,6 +186,8 @@ void sim_host_draw(struct weir_sim *sim, const struct sim_host_profile *profile,
     plan_times(sim, options);
     plan_text(sim, options, datagrams);
     plan_sizes(sim, profile, plan);
+    bool named = kind == SIM_COLLECTOR_TCP || kind == SIM_COLLECTOR_UDP;
+    plan->tricks &= named ? UINT32_MAX : ~(1u << SIM_TRICK_LATE_NAME);
     if ((plan->tricks >> SIM_TRICK_LATE_NAME & 1) != 0) {
         plan->name = host_name;
         plan->name_delay_ns = MS * weir_sim_draw(sim, "name_delay", 0, 20);

@@ -186,10 +186,12 @@ void sim_address_unbind(struct sim_net *net, struct sim_socket *socket)
     }
 }
 
-static struct sim_socket *bound_abstract(struct sim_net *net, const struct weir_address *address)
+// Abstract names of streams and of datagrams are worlds of their own.
+static struct sim_socket *bound_abstract(struct sim_net *net, enum sim_transport transport,
+                                         const struct weir_address *address)
 {
     for (struct sim_socket *at = net->bound; at != NULL; at = at->next_bound) {
-        if (at->family == AF_UNIX && address_same(&at->address, address)) {
+        if (at->transport == transport && address_same(&at->address, address)) {
             return at;
         }
     }
@@ -208,7 +210,7 @@ static int bind_unix(struct weir_sim *sim, struct sim_socket *socket,
     if (socket->address.bytes_count != 0) {
         return -EINVAL;
     }
-    if (abstract && bound_abstract(sim->net, &canonical) != NULL) {
+    if (abstract && bound_abstract(sim->net, socket->transport, &canonical) != NULL) {
         return -EADDRINUSE;
     }
     socket->address = canonical;
@@ -309,18 +311,22 @@ int sim_address_ephemeral(struct weir_sim *sim, struct sim_socket *socket,
 
 // ---- Look-up ----
 
-struct sim_socket *sim_address_unix(struct sim_net *net, const struct weir_address *address,
-                                    int *error)
+struct sim_socket *sim_address_unix(struct sim_net *net, enum sim_transport transport,
+                                    const struct weir_address *address, int *error)
 {
     struct weir_address canonical = address_canonical(address);
     struct sim_socket *socket = NULL;
     *error = -ECONNREFUSED;
     if (address_abstract(&canonical)) {
-        socket = bound_abstract(net, &canonical);
+        socket = bound_abstract(net, transport, &canonical);
     } else {
         struct sim_path *path = path_find(net, &canonical);
         *error = path == NULL ? -ENOENT : -ECONNREFUSED;
         socket = path == NULL ? NULL : path->socket;
+        if (socket != NULL && socket->transport != transport) {
+            *error = -EPROTOTYPE;
+            socket = NULL;
+        }
     }
     return socket;
 }

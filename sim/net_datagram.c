@@ -71,6 +71,24 @@ static void queue_push(struct weir_sim *sim, struct sim_socket *receiver, struct
     sim_socket_edge(sim, receiver, WEIR_READABLE);
 }
 
+static void unit_free(struct weir_sim *sim, struct sim_socket *socket)
+{
+    if (socket->transport == SIM_UDP) {
+        socket->receive_memory -= sim_units_first(&socket->units)->memory;
+        sim_units_pop(&socket->units);
+    } else {
+        sim_socket_free_unit(sim, socket);
+    }
+}
+
+static void queue_purge(struct weir_sim *sim, struct sim_socket *socket)
+{
+    while (socket->units.count > 0) {
+        unit_free(sim, socket);
+    }
+    sim_bytes_drop(sim->net, &socket->in);
+}
+
 // ---- Connecting ----
 
 static int datagram_listen(struct weir_sim *sim, struct sim_socket *socket, int backlog)
@@ -81,22 +99,41 @@ static int datagram_listen(struct weir_sim *sim, struct sim_socket *socket, int 
     return -EOPNOTSUPP;
 }
 
+// A Unix socket leaves its peer: what the peer, or anybody, had sent to it is lost.
+static void peer_leave(struct weir_sim *sim, struct sim_socket *socket, struct sim_socket *peer)
+{
+    if (socket->units.count == 0) {
+        return;
+    }
+    queue_purge(sim, socket);
+    senders_wake(sim, socket);
+    if ((peer->flags & SIM_DEAD) == 0 && peer->peer == socket) {
+        peer->error = ECONNRESET;
+        sim_socket_edge(sim, peer, WEIR_FAULT);
+    }
+}
+
 static int datagram_connect_unix(struct weir_sim *sim, struct sim_socket *socket,
                                  const struct weir_address *address)
 {
     int error = 0;
-    struct sim_socket *other = sim_address_unix(sim->net, address, &error);
+    struct sim_socket *other = sim_address_unix(sim->net, SIM_UNIX_DATAGRAM, address, &error);
     if (other == NULL) {
         return error;
-    }
-    if (other->transport != SIM_UNIX_DATAGRAM) {
-        return -EPROTOTYPE;
     }
     if (other->peer != NULL && other->peer != socket) {
         return -EPERM;
     }
+    struct sim_socket *before = socket->peer;
     socket->peer = other;
     socket->state = SIM_ESTABLISHED;
+    if (before != NULL) {
+        socket->flags &= ~(uint32_t)SIM_WAITS;
+        sim_socket_edge(sim, socket, WEIR_WRITABLE);
+    }
+    if (before != NULL && before != other) {
+        peer_leave(sim, socket, before);
+    }
     return 0;
 }
 
@@ -122,13 +159,22 @@ static int datagram_connect(struct weir_sim *sim, struct sim_socket *socket,
 // ---- Unix ----
 
 // Why the peer does not take a message: 0, or a negative errno.
-static int unix_datagram_refused(struct sim_socket *socket)
+static int unix_datagram_refused(struct weir_sim *sim, struct sim_socket *socket)
 {
-    const struct sim_socket *peer = socket->peer;
+    struct sim_socket *peer = socket->peer;
+    if (peer == NULL) {
+        return -ENOTCONN;
+    }
     if ((peer->flags & SIM_DEAD) != 0) {
         socket->peer = NULL;
         socket->state = SIM_CLOSED;
+        socket->flags &= ~(uint32_t)SIM_WAITS;
+        sim_socket_edge(sim, socket, WEIR_WRITABLE);
+        peer_leave(sim, socket, peer);
         return -ECONNREFUSED;
+    }
+    if (peer->peer != NULL && peer->peer != socket) {
+        return -EPERM;
     }
     if ((peer->shutdown & SIM_SHUT_READ) != 0) {
         return -EPIPE;
@@ -143,9 +189,6 @@ static int unix_datagram_refused(struct sim_socket *socket)
 static int64_t unix_datagram_send(struct weir_sim *sim, struct sim_socket *socket,
                                   struct sim_source *source)
 {
-    if (socket->peer == NULL) {
-        return -ENOTCONN;
-    }
     if (source->bytes > socket->send_buffer - 32) {
         return -EMSGSIZE;
     }
@@ -153,7 +196,7 @@ static int64_t unix_datagram_send(struct weir_sim *sim, struct sim_socket *socke
     if (error < 0) {
         return error;
     }
-    error = unix_datagram_refused(socket);
+    error = unix_datagram_refused(sim, socket);
     if (error < 0) {
         sim_socket_freed(sim, socket);
         return error;
@@ -221,16 +264,6 @@ static int64_t datagram_send(struct weir_sim *sim, struct sim_socket *socket,
                                         : unix_datagram_send(sim, socket, source);
 }
 
-static void unit_free(struct weir_sim *sim, struct sim_socket *socket)
-{
-    if (socket->transport == SIM_UDP) {
-        socket->receive_memory -= sim_units_first(&socket->units)->memory;
-        sim_units_pop(&socket->units);
-    } else {
-        sim_socket_free_unit(sim, socket);
-    }
-}
-
 // What does not fit into the caller's buffer is lost.
 static int64_t datagram_recv(struct weir_sim *sim, struct sim_socket *socket, void *bytes,
                              size_t bytes_max)
@@ -293,10 +326,7 @@ static void datagram_close(struct weir_sim *sim, struct sim_socket *socket)
     socket->state = SIM_CLOSED;
     socket->peer = NULL;
     senders_wake(sim, socket);
-    while (socket->units.count > 0) {
-        unit_free(sim, socket);
-    }
-    sim_bytes_drop(sim->net, &socket->in);
+    queue_purge(sim, socket);
 }
 
 const struct sim_transport_ops sim_datagram_ops = {

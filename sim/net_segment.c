@@ -63,6 +63,7 @@ static void fin_acknowledged(struct weir_sim *sim, struct sim_socket *socket)
 {
     if (socket->state == SIM_FIN_WAIT_1) {
         socket->state = SIM_FIN_WAIT_2;
+        sim_socket_edge(sim, socket, SIM_EDGE_ALL);
     } else if (socket->state == SIM_CLOSING) {
         sim_tcp_done(sim, socket, 0);
         socket->state = SIM_TIME_WAIT;

@@ -289,9 +289,9 @@ int sim_address_ephemeral(struct weir_sim *sim, struct sim_socket *socket,
 // Whether it may listen on its port.
 int sim_address_listen(const struct sim_net *net, const struct sim_socket *socket);
 void sim_address_unbind(struct sim_net *net, struct sim_socket *socket);
-// A Unix socket: NULL and *error.
-struct sim_socket *sim_address_unix(struct sim_net *net, const struct weir_address *address,
-                                    int *error);
+// A Unix socket of this transport: NULL and *error.
+struct sim_socket *sim_address_unix(struct sim_net *net, enum sim_transport transport,
+                                    const struct weir_address *address, int *error);
 // Who gets what is sent to this address; `from` is preferred where a socket is connected to it.
 struct sim_socket *sim_address_port(struct sim_net *net, enum sim_transport transport,
                                     const struct weir_address *address,

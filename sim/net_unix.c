@@ -100,12 +100,9 @@ static int unix_connect(struct weir_sim *sim, struct sim_socket *socket,
     if (error < 0) {
         return error;
     }
-    struct sim_socket *listener = sim_address_unix(sim->net, address, &error);
+    struct sim_socket *listener = sim_address_unix(sim->net, SIM_UNIX_STREAM, address, &error);
     if (listener == NULL) {
         return error;
-    }
-    if (listener->transport != SIM_UNIX_STREAM) {
-        return -EPROTOTYPE;
     }
     if (listener->state != SIM_LISTEN || (listener->shutdown & SIM_SHUT_READ) != 0) {
         return -ECONNREFUSED;

@@ -406,8 +406,8 @@ static inline void script_simulate(struct scripts *scripts, script_body *body)
     script_body_current = body;
     weir_sim_run(scripts->sim, &scenario, &options, &result);
     if (result.verdict != WEIR_SIM_PASS) {
-        fail_msg("the simulator says %s: %s\n%s", result.name, result.message,
-                 scripts->simulated.text);
+        fprintf(stderr, "%s", scripts->simulated.text);
+        fail_msg("the simulator says %s: %s", result.name, result.message);
     }
 }
 
@@ -432,7 +432,7 @@ static inline bool scripts_same(struct scripts *scripts, script_body *body, uint
     }
     size_t real_line = strcspn(real->text + at, "\n");
     size_t simulated_line = strcspn(simulated->text + at, "\n");
-    print_error("%.*s  kernel     %.*s\n  simulator  %.*s\n", (int)at, real->text, (int)real_line,
+    fprintf(stderr, "%.*s  kernel     %.*s\n  simulator  %.*s\n", (int)at, real->text, (int)real_line,
                 real->text + at, (int)simulated_line, simulated->text + at);
     return false;
 }

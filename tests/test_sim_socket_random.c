@@ -34,6 +34,14 @@ static void draw_buffers(struct script *script, uint64_t *random)
     }
 }
 
+// The next connection, where none is held.
+static void accept_other(struct script *script)
+{
+    if (script->fds[1] < 0 && do_accept(script, 1, 2) >= 0) {
+        do_watch(script, 1);
+    }
+}
+
 // ---- Unix streams ----
 
 static void unix_operation(struct script *script, uint64_t *random, int end)
@@ -62,7 +70,7 @@ static void unix_operation(struct script *script, uint64_t *random, int end)
             do_close(script, end);
         }
         break;
-    default: do_accept(script, 1, 2); break;
+    default: accept_other(script); break;
     }
 }
 
@@ -86,7 +94,7 @@ static void script_unix(struct script *script)
         int end = (int)draw(&random, 2);
         if (draw(&random, 64) == 0) {
             do_close(script, 2);
-        } else if (draw(&random, 64) == 0) {
+        } else if (draw(&random, 64) == 0 && script->fds[3] < 0) {
             do_open(script, 3, AF_UNIX, SOCK_STREAM);
             do_connect(script, 3, 2);
         }
@@ -127,14 +135,16 @@ static void tcp_operation(struct script *script, uint64_t *random, int end)
     case 13:
         if (draw(random, 2) == 0) {
             do_shutdown(script, end, (enum weir_socket_shutdown)draw(random, 3));
+            settle_acknowledged(script, end); // which is an event
         }
         break;
     case 14:
         if (draw(random, 3) == 0) {
+            settle_acknowledged(script, 1 - end); // a reset does not acknowledge
             do_close(script, end);
         }
         break;
-    default: do_accept(script, 1, 2); break;
+    default: accept_other(script); break;
     }
 }
 
@@ -144,6 +154,7 @@ static void script_tcp(struct script *script)
     do_open(script, 2, AF_INET, SOCK_STREAM);
     do_bind(script, 2, AF_INET);
     do_listen(script, 2, 1);
+    do_option(script, 2, WEIR_SOCKET_NODELAY, 1); // inherited: else sends wait for delayed answers
     do_open(script, 0, AF_INET, SOCK_STREAM);
     do_connect(script, 0, 2);
     settle_state(script, 2, WEIR_READABLE);
@@ -152,7 +163,6 @@ static void script_tcp(struct script *script)
     do_watch(script, 0);
     if (draw(&random, 4) != 0) {
         do_accept(script, 1, 2);
-        do_option(script, 1, WEIR_SOCKET_NODELAY, 1);
         do_watch(script, 1);
     }
     do_events(script);
@@ -186,7 +196,12 @@ static void script_datagram(struct script *script)
     for (int operation = 0; operation < 2 * OPERATIONS; operation++) {
         int end = (int)draw(&random, 3);
         switch (draw(&random, 12)) {
-        case 0: do_connect(script, end, (int)draw(&random, 3)); break;
+        case 0: {
+            int to = (int)draw(&random, 3);
+            say(script, "to %d: ", to);
+            do_connect(script, end, to);
+            break;
+        }
         case 1:
         case 2:
         case 3:
