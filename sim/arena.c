@@ -64,7 +64,7 @@ struct sim_arena {
     uint8_t poison;
 };
 
-// ---- Red zones: with ASan its own, otherwise a pattern looked at when the block is given back ----
+// ---- Red zones: ASan's own, or else a pattern looked at when the block is given back ----
 
 static size_t red_zone_checked(const struct slot *slot)
 {
@@ -153,12 +153,14 @@ void sim_arena_begin(struct sim_arena *arena, uint8_t poison)
     arena->top = LINE_BYTES;
     arena->lines[0] = 0;
     arena->slots_count = 0;
-    arena->number = 0;
     arena->quarantined = 0;
     arena->poison = poison;
-    memset(arena->newest, 0, sizeof(arena->newest));
-    memset(arena->oldest, 0, sizeof(arena->oldest));
-    memset(arena->processes, 0, sizeof(arena->processes));
+    if (arena->number != 0) { // otherwise nobody asked for memory: all of these are as they were
+        arena->number = 0;
+        memset(arena->newest, 0, sizeof(arena->newest));
+        memset(arena->oldest, 0, sizeof(arena->oldest));
+        memset(arena->processes, 0, sizeof(arena->processes));
+    }
 }
 
 void *sim_arena_stack(struct sim_arena *arena, uint32_t actor, size_t *bytes)

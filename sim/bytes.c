@@ -1,7 +1,7 @@
 // Bytes as a run: what a fuzzer mutates, six to a record, and the way back from deviations.
 //
-// A record is {kind, actor, gap (2, little endian), value (2)}. It answers the decision of that kind
-// and actor that has `gap` others of the same kind and actor between it and the one the previous
+// A record is {kind, actor, gap (2, little endian), value (2)}. It answers the decision of that
+// kind and actor that has `gap` others of the same two between it and the one that the previous
 // record for them answered. So a record that is inserted, removed or moved changes the meaning of
 // few others, and no bytes are wrong: kinds, actors and values are taken modulo what there is.
 #include "sim/choice.h"

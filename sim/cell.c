@@ -1,8 +1,8 @@
 // Cells: what is known of memory, by address; blocks and stacks as they come and go.
 //
 // The arena's cells are an array over its addresses, other memory's (globals) a hash table. A cell
-// is valid only in the run whose generation it bears, so that a new run forgets all of them at once;
-// those of a block are forgotten one by one when it is given back.
+// is valid only in the run whose generation it bears, so that a new run forgets all of them at
+// once; those of a block are forgotten one by one when it is given back.
 #include "sim/model.h"
 
 #include <stdlib.h>

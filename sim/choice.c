@@ -1,8 +1,8 @@
 // Decisions: counting, the fast path, and who is asked when an answer may be other than 0.
 //
 // Each rate has a countdown of decisions that are still benign, so that most cost a decrement. The
-// seeded source draws it anew after each deviation; sources that must look at every decision keep it
-// at 0; a kind that may not deviate has one that never ends.
+// seeded source draws it anew after each deviation; sources that must look at every decision keep
+// it at 0; a kind that may not deviate has one that never ends.
 #include "sim/choice.h"
 
 #include <inttypes.h>

@@ -18,6 +18,8 @@
 #define READ_BYTES_MAX 4096
 #define BACKLOG 16
 #define EVENTS_MAX 16
+// What does not need a connection.
+#define DATAGRAM_HABITS (1u << SIM_HABIT_SLOW | 1u << SIM_HABIT_DEAF)
 // Between two looks of a scenario at whether everything was read.
 #define DRAIN_LOOK_NS (5 * MS)
 // A TCP peer that gave up without a word leaves its connection open here for ever; what was on its
@@ -30,6 +32,7 @@ struct collector_connection {
     enum sim_habit habit;
     uint64_t after; // bytes until the habit shows
     uint64_t read;
+    uint64_t active_ns; // when it began, or was last read from
     uint64_t pause_until_ns;
     bool readable; // as far as is known: until -EAGAIN
     bool shown;    // the habit did what it does once
@@ -134,20 +137,30 @@ static enum sim_habit habit_draw(struct sim_collector *me)
         return SIM_HABIT_GREEDY;
     }
     uint32_t habit = weir_sim_choose(me->sim, WEIR_SIM_PEER, SIM_HABITS_COUNT);
-    return (me->options.habits >> habit & 1) != 0 ? (enum sim_habit)habit : SIM_HABIT_GREEDY;
+    uint32_t habits = me->options.habits & (is_datagram(me) ? DATAGRAM_HABITS : UINT32_MAX);
+    return (habits >> habit & 1) != 0 ? (enum sim_habit)habit : SIM_HABIT_GREEDY;
+}
+
+// A place for one more: where there is none, the one that has been silent for longest ends.
+static struct collector_connection *connection_place(struct sim_collector *me)
+{
+    struct collector_connection *oldest = me->connections;
+    for (uint32_t i = 0; i < CONNECTIONS_MAX; i++) {
+        struct collector_connection *connection = &me->connections[i];
+        if (connection->fd < 0) {
+            return connection;
+        }
+        oldest = connection->active_ns < oldest->active_ns ? connection : oldest;
+    }
+    connection_close(me, oldest, SIM_END_BROKEN);
+    return oldest;
 }
 
 static void connection_begin(struct sim_collector *me, int fd)
 {
-    struct collector_connection *connection = me->connections;
-    while (connection < me->connections + CONNECTIONS_MAX && connection->fd >= 0) {
-        connection++;
-    }
-    if (connection == me->connections + CONNECTIONS_MAX) {
-        weir_sim_fail(me->sim, WEIR_SIM_INTERNAL, "collector-full", "more than %d connections",
-                      CONNECTIONS_MAX);
-    }
-    *connection = (struct collector_connection){.fd = fd, .readable = true};
+    struct collector_connection *connection = connection_place(me);
+    *connection =
+        (struct collector_connection){.fd = fd, .readable = true, .active_ns = collector_now(me)};
     connection->audited = sim_auditor_begin(me->options.auditor, SIM_SIDE_READ);
     connection->habit = habit_draw(me);
     if (connection->habit != SIM_HABIT_GREEDY) {
@@ -242,7 +255,7 @@ static void connection_read(struct sim_collector *me, struct collector_connectio
         if (count > 0) {
             sim_auditor_bytes(me->options.auditor, connection->audited, bytes, (size_t)count);
             connection->read += (uint64_t)count;
-            me->read_ns = collector_now(me);
+            me->read_ns = connection->active_ns = collector_now(me);
         } else if (count == -EAGAIN) {
             connection->readable = false;
             if (connection->habit == SIM_HABIT_LEAVE && !me->healed &&

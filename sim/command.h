@@ -24,7 +24,7 @@ enum sim_command_exit {
 #define SIM_JOBS_MAX 256
 #define SIM_TEXT_BYTES 2048 // of one line of a report, such as sim_run_describe's
 
-// ---- Options (command_options.c) ----
+// ---- Options (command_options.c, command_values.c, command_select.c) ----
 
 // X(name, word, value or NULL for a flag, what it does).
 #define SIM_OPTIONS(X)                                                                             \
@@ -89,6 +89,8 @@ bool sim_option_given(const struct sim_command *command, enum sim_option option)
 int sim_options_select(struct sim_command *command);
 // Whether all scenarios were asked for, so that weights count.
 bool sim_options_all(const struct sim_command *command);
+// Refuses unless --seeds was given; selects the scenarios. returns  as sim_options_select.
+int sim_options_seeds_needed(struct sim_command *command);
 // Makes the directory for replay files, and makes sure that it can be written.
 //   returns  as sim_options_select.
 int sim_options_failures(const struct sim_command *command);
@@ -150,6 +152,9 @@ void sim_json_close(struct sim_json *json); // and a newline
 
 // ---- Build (command_build.c) ----
 
+// FNV-1a, 64 bits (Fowler, Noll, Vo), of more bytes. Tells accidents, not forgers.
+#define SIM_FNV_START UINT64_C(14695981039346656037)
+uint64_t sim_fnv(uint64_t hash, const void *bytes, size_t bytes_count);
 // The running program's build id, as hexadecimal digits: its GNU note, else a hash of its file.
 const char *sim_build_id(void);
 // Where a code position lies: "+0x1a2b" in the program, "libc.so.6+0x1a2b" elsewhere.
@@ -170,7 +175,10 @@ struct weir_sim *sim_command_simulator(const struct sim_command *command);
 void sim_command_run(const struct sim_command *command, struct weir_sim *sim, uint32_t scenario,
                      uint64_t seed, FILE *story, struct weir_sim_result *result);
 
-// ---- Replay files (command_file.c) ----
+// ---- Replay files (command_file.c, command_file_read.c) ----
+
+#define SIM_RECORD_MAGIC "weir-sim replay "
+#define SIM_RECORD_VERSION 1
 
 struct sim_record {
     char build[80];
@@ -255,8 +263,6 @@ void sim_hash_line(const struct sim_command *command, uint32_t scenario, uint64_
 // Runs it and writes every event, then the hash line.
 void sim_story_tell(const struct sim_command *command, struct weir_sim *sim, uint32_t scenario,
                     uint64_t seed, FILE *file);
-// Refuses unless --seeds was given; selects the scenarios. returns  as sim_options_select.
-int sim_options_seeds_needed(struct sim_command *command);
 
 // ---- The subcommands ----
 

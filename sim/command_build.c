@@ -51,14 +51,24 @@ static int program_visit(struct dl_phdr_info *info, size_t bytes, void *context)
     return 1;
 }
 
-// FNV-1a, 64 bits, of the program's file.
+uint64_t sim_fnv(uint64_t hash, const void *bytes, size_t bytes_count)
+{
+    const unsigned char *byte = bytes;
+    for (size_t i = 0; i < bytes_count; i++) {
+        hash = (hash ^ byte[i]) * UINT64_C(1099511628211);
+    }
+    return hash;
+}
+
 static void file_hash(struct note_search *search)
 {
-    uint64_t hash = UINT64_C(14695981039346656037);
+    unsigned char bytes[4096];
+    uint64_t hash = SIM_FNV_START;
     FILE *file = fopen("/proc/self/exe", "rbe");
     if (file != NULL) {
-        for (int byte = getc(file); byte != EOF; byte = getc(file)) {
-            hash = (hash ^ (uint64_t)byte) * UINT64_C(1099511628211);
+        for (size_t got = fread(bytes, 1, sizeof bytes, file); got > 0;
+             got = fread(bytes, 1, sizeof bytes, file)) {
+            hash = sim_fnv(hash, bytes, got);
         }
         (void)fclose(file);
     }

@@ -3,14 +3,6 @@
 
 #include "sim/command.h"
 
-int sim_options_seeds_needed(struct sim_command *command)
-{
-    if (!sim_option_given(command, SIM_OPTION_SEEDS)) {
-        return sim_refuse(command, "--seeds is missing");
-    }
-    return sim_options_select(command);
-}
-
 void sim_hash_line(const struct sim_command *command, uint32_t scenario, uint64_t seed,
                    const struct weir_sim_result *result, char *line)
 {

@@ -1,13 +1,10 @@
-// Options: the words after a subcommand's name, and which scenarios they ask for.
-#include <errno.h>
+// Options: the words after a subcommand's name.
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "sim/command.h"
 
-#define BUDGET_MAX_NS (UINT64_C(30) * 86400 * SIM_NS_PER_S)
 #define CONTEXT_DEFAULT 6
 #define CONTEXT_MAX 100000
 
@@ -25,99 +22,6 @@ static const struct option options[] = {
 bool sim_option_given(const struct sim_command *command, enum sim_option option)
 {
     return (command->given & 1u << option) != 0;
-}
-
-// ---- Values ----
-
-// The value of a digit in this base, or `base`.
-static uint64_t digit_value(char digit, uint64_t base)
-{
-    uint64_t value = base;
-    if (digit >= '0' && digit <= '9') {
-        value = (uint64_t)(digit - '0');
-    } else if (digit >= 'a' && digit <= 'f') {
-        value = (uint64_t)(digit - 'a') + 10;
-    } else if (digit >= 'A' && digit <= 'F') {
-        value = (uint64_t)(digit - 'A') + 10;
-    }
-    return value < base ? value : base;
-}
-
-// Digits of `text` up to `end`, all of them.
-static bool digits_parse(const char *text, const char *end, uint64_t *number)
-{
-    uint64_t base = 10;
-    uint64_t value = 0;
-    if (end - text > 2 && text[0] == '0' && (text[1] == 'x' || text[1] == 'X')) {
-        base = 16;
-        text += 2;
-    }
-    if (text == end) {
-        return false;
-    }
-    for (; text < end; text++) {
-        uint64_t digit = digit_value(*text, base);
-        if (digit == base || __builtin_mul_overflow(value, base, &value) ||
-            __builtin_add_overflow(value, digit, &value)) {
-            return false;
-        }
-    }
-    *number = value;
-    return true;
-}
-
-bool sim_option_number(const char *text, uint64_t least, uint64_t most, uint64_t *number)
-{
-    uint64_t value = 0;
-    if (!digits_parse(text, text + strlen(text), &value) || value < least || value > most) {
-        return false;
-    }
-    *number = value;
-    return true;
-}
-
-bool sim_option_seeds(const char *text, uint64_t *first, uint64_t *last)
-{
-    const char *dots = strstr(text, "..");
-    uint64_t a = 0;
-    uint64_t b = 0;
-    if (dots == NULL) {
-        if (!sim_option_number(text, 0, UINT64_MAX, &a)) {
-            return false;
-        }
-        b = a;
-    } else if (!digits_parse(text, dots, &a) || !sim_option_number(dots + 2, a, UINT64_MAX, &b)) {
-        return false;
-    }
-    *first = a;
-    *last = b;
-    return true;
-}
-
-bool sim_option_duration(const char *text, uint64_t *duration_ns)
-{
-    static const struct {
-        const char *unit;
-        uint64_t ns;
-    } units[] = {
-        {"", SIM_NS_PER_S},          {"ms", SIM_NS_PER_S / 1000}, {"s", SIM_NS_PER_S},
-        {"m", 60 * SIM_NS_PER_S},    {"min", 60 * SIM_NS_PER_S},  {"h", 3600 * SIM_NS_PER_S},
-        {"d", 86400 * SIM_NS_PER_S},
-    };
-    size_t digits = strspn(text, "0123456789");
-    uint64_t number = 0;
-    if (!digits_parse(text, text + digits, &number)) {
-        return false;
-    }
-    for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
-        uint64_t ns = 0;
-        if (strcmp(text + digits, units[i].unit) == 0 &&
-            !__builtin_mul_overflow(number, units[i].ns, &ns) && ns > 0 && ns <= BUDGET_MAX_NS) {
-            *duration_ns = ns;
-            return true;
-        }
-    }
-    return false;
 }
 
 // ---- Taking them ----
@@ -359,50 +263,4 @@ bool sim_options_parse(struct sim_command *command, int count, char **values, in
         return false;
     }
     return true;
-}
-
-// ---- Scenarios ----
-
-bool sim_options_all(const struct sim_command *command)
-{
-    return !sim_option_given(command, SIM_OPTION_SCENARIO);
-}
-
-int sim_options_select(struct sim_command *command)
-{
-    if (!sim_options_all(command)) {
-        return 0;
-    }
-    for (uint32_t i = 0; i < command->scenarios_count; i++) {
-        const struct weir_sim_scenario *scenario = &command->scenarios[i];
-        if (scenario->expects == WEIR_SIM_PASS && (weir_sim_fine() || !scenario->fine_only)) {
-            command->selected[command->selected_count++] = i;
-        }
-    }
-    if (command->selected_count == 0) {
-        return sim_refuse(command, "no scenario runs unless named; \"weir-sim list\" shows all");
-    }
-    return 0;
-}
-
-// ---- The directory for replay files ----
-
-// Said now, not after an hour that found something.
-int sim_options_failures(const struct sim_command *command)
-{
-    const char *folder = command->failures;
-    struct stat status;
-    if (folder == NULL) {
-        return 0;
-    }
-    if (mkdir(folder, 0777) != 0 && errno != EEXIST) {
-        return sim_refuse(command, "--failures: %s: %s", folder, strerror(errno));
-    }
-    if (stat(folder, &status) != 0 || !S_ISDIR(status.st_mode)) {
-        return sim_refuse(command, "--failures: %s is not a directory", folder);
-    }
-    if (access(folder, W_OK | X_OK) != 0) {
-        return sim_refuse(command, "--failures: %s: %s", folder, strerror(errno));
-    }
-    return 0;
 }

@@ -124,7 +124,7 @@ static uint32_t atomic_take(struct sim_memory *memory)
     return index;
 }
 
-static void history_start(struct sim_atomic *atomic, sim_value value)
+void sim_history_start(struct sim_atomic *atomic, sim_value value)
 {
     atomic->stores_count = 0;
     atomic->newest = SIM_STORES_MAX - 1;
@@ -142,16 +142,8 @@ uint32_t sim_history_create(struct sim_memory *memory, uintptr_t address, uint32
     atomic->bytes = (uint8_t)bytes;
     atomic->object = sim_memory_object(memory, (const volatile void *)address);
     atomic->uses_count = 0;
-    history_start(atomic, sim_value_read((const volatile void *)address, bytes));
+    sim_history_start(atomic, sim_value_read((const volatile void *)address, bytes));
     return index;
-}
-
-void sim_history_check(struct sim_atomic *atomic)
-{
-    sim_value value = sim_value_read((const volatile void *)atomic->address, atomic->bytes);
-    if (value != sim_history_at(atomic, 0)->value) {
-        history_start(atomic, value);
-    }
 }
 
 void sim_history_drop(struct sim_memory *memory, uint32_t index)
@@ -195,18 +187,6 @@ uint32_t sim_memory_object(struct sim_memory *memory, const volatile void *addre
 }
 
 // ---- Values ----
-
-sim_value sim_value_read(const volatile void *address, size_t bytes)
-{
-    switch (bytes) {
-    case 1: return *(const volatile uint8_t *)address;
-    case 2: return *(const volatile uint16_t *)address;
-    case 4: return *(const volatile uint32_t *)address;
-    case 8: return *(const volatile uint64_t *)address;
-    case 16: return *(const volatile sim_value *)address;
-    default: weir_assert(false); return 0;
-    }
-}
 
 void sim_value_write(volatile void *address, size_t bytes, sim_value value)
 {

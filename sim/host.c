@@ -17,8 +17,12 @@
 #define SLACK_NS (100 * MS)
 // The runtime's own memory for what the pool does: task cells, sockets watched.
 #define RUNTIME_BYTES_MAX (512u << 10)
+// How long after the end of the trouble the host may be late to say so.
+#define OVERTIME_NS (60 * SECOND)
 #define FLUSHERS 2
 #define LOOKUP_SECONDS_MAX 300
+// The longest that a look-up under way may take when the healing comes; one thread makes them all.
+#define NAME_SILENCE_MS UINT64_C(70000)
 #define MESSAGES_AFTER 2 // logged by the host's own producer after the end
 
 struct host {
@@ -34,8 +38,10 @@ struct host {
     uint32_t producer_actors[SIM_HOST_PRODUCERS_MAX];
     uint32_t flusher_actors[FLUSHERS];
     uint64_t random;
-    bool healed, over; // over: flushers end
-    uint64_t weak_ns;  // from then on a TCP peer's kernel may have confirmed: see host_weaken
+    bool well;         // faults have ended
+    bool healed, over; // the host knows; flushers end
+    uint64_t trouble_end_ns;
+    uint64_t weak_ns; // from then on a TCP peer's kernel may have confirmed: see host_weaken
     size_t memory_before;
 };
 
@@ -55,9 +61,23 @@ static void host_failed(void *context, const char *name, const char *message)
     weir_sim_fail(me->sim, WEIR_SIM_SAFETY, name, "%s", message);
 }
 
-static uint64_t host_confirmed(void *context)
+static void host_well(struct host *me)
+{
+    for (uint32_t i = 0; i < me->plan->collectors_count && !me->well; i++) {
+        sim_collector_heal(me->collectors[i]);
+    }
+    weir_sim_heal(me->sim);
+    me->well = true;
+}
+
+static uint64_t host_connecting(void *context)
 {
     struct host *me = context;
+    // A strategy may starve the host's first thread, which ends the trouble, while the clock leaps
+    // from one attempt to the next.
+    if (host_now(me) > me->trouble_end_ns + OVERTIME_NS) {
+        host_well(me);
+    }
     if (me->pool == NULL || me->plan->options.pool_size > 1) {
         return 0;
     }
@@ -187,7 +207,7 @@ static void host_begin(struct host *me)
     struct sim_wire_options wire = {.auditor = me->auditor,
                                     .stall_timeout_ns = options->stall_timeout_ms * MS,
                                     .acknowledged = plan->collectors[0].kind == SIM_COLLECTOR_TCP,
-                                    .confirmed = host_confirmed,
+                                    .connecting = host_connecting,
                                     .context = me};
     me->os = sim_wire_open(me->sim, &wire);
     for (uint32_t i = 0; i < plan->collectors_count; i++) {
@@ -293,13 +313,12 @@ static bool host_logging(const struct host *me)
 static bool host_trouble(struct host *me)
 {
     const struct sim_host_plan *plan = me->plan;
-    uint64_t end_ns = host_now(me) + plan->trouble_ns;
     bool closes = has_trick(me, SIM_TRICK_CLOSE);
     uint64_t close_ns = closes ? host_now(me) + sim_random_step(&me->random, 1 << 20) *
                                                     (plan->trouble_ns >> 10) / 1024
                                : UINT64_MAX;
     uint64_t step_ns = plan->trouble_ns / 16 + 1;
-    while (host_now(me) < end_ns && (closes || host_logging(me))) {
+    while (host_now(me) < me->trouble_end_ns && (closes || host_logging(me))) {
         struct weir_metrics metrics;
         host_rest(me, 1 + sim_random_step(&me->random, (uint32_t)step_ns));
         host_sample(me, &metrics);
@@ -321,10 +340,7 @@ static bool host_trouble(struct host *me)
 
 static void host_heal(struct host *me)
 {
-    for (uint32_t i = 0; i < me->plan->collectors_count; i++) {
-        sim_collector_heal(me->collectors[i]);
-    }
-    weir_sim_heal(me->sim);
+    host_well(me);
     me->healed = true;
     host_name(me, true);
     for (uint32_t i = 0; i < me->plan->collectors_count; i++) {
@@ -341,7 +357,8 @@ static uint64_t host_bound_ms(const struct host *me)
     const struct weir_pool_options *options = &me->plan->options;
     uint64_t once = (uint64_t)options->stall_timeout_ms + options->retry_interval_max_ms +
                     options->connect_timeout_ms + me->plan->name_delay_ns / MS;
-    return 10000 + 3 * (me->plan->collectors_count + 1) * once;
+    uint64_t names = me->plan->name == NULL ? 0 : NAME_SILENCE_MS * options->pool_size;
+    return 10000 + names + 3 * (me->plan->collectors_count + 1) * once;
 }
 
 static void host_join(struct host *me)
@@ -480,6 +497,7 @@ void sim_host_play(struct weir_sim *sim, const struct sim_host_plan *plan)
     me->sim = sim;
     me->plan = plan;
     me->random = plan->seed;
+    me->trouble_end_ns = host_now(me) + plan->trouble_ns;
     host_begin(me);
     host_name(me, !has_trick(me, SIM_TRICK_LATE_NAME));
     if (host_open(me)) {

@@ -1,13 +1,14 @@
 // The memory model's rules: what a load may return, and what happens before what.
 //
-// An operational form of C11's memory model with C++20's corrections (ISO C++20 31.4 [atomics.order],
-// P0668): every execution it makes is one the standard allows, so what it finds is a bug. In spirit
-// after "Dynamic Race Detection for C++11" (Lidbury, Donaldson, POPL 2017), Relacy and Miri.
+// An operational form of C11's memory model with C++20's corrections (ISO C++20 31.4
+// [atomics.order], P0668): every execution it makes is one the standard allows, so what it finds is
+// a bug. In spirit after "Dynamic Race Detection for C++11" (Lidbury, Donaldson, POPL 2017), Relacy
+// and Miri.
 //
-// Happens-before. Each thread has a clock. A release store carries its thread's clock; a relaxed one
-// the clock of the last release fence. A read-modify-write also carries on what the store it read
-// carried: that, and nothing else, is a release sequence (C++20; C11 also counted later stores of
-// the same thread). An acquire load joins what it read into the clock, a relaxed one into what
+// Happens-before. Each thread has a clock. A release store carries its thread's clock; a relaxed
+// one the clock of the last release fence. A read-modify-write also carries on what the store it
+// read carried: that, and nothing else, is a release sequence (C++20; C11 also counted later stores
+// of the same thread). An acquire load joins what it read into the clock, a relaxed one into what
 // the next acquire fence joins.
 //
 // What a load may return: the newest store, or an older one up to and including the first that
@@ -21,8 +22,8 @@
 // Fences are not edges of happens-before by themselves: what a seq_cst fence orders is not thereby
 // free of data races.
 //
-// Not modelled, and so never seen: load buffering; a modification order or an S other than the order
-// of execution (2+2W); a compare-exchange that fails with an old value (it reads the newest);
+// Not modelled, and so never seen: load buffering; a modification order or an S other than the
+// order of execution (2+2W); a compare-exchange that fails with an old value (it reads the newest);
 // an access of one atomic in two sizes (ends the run); consume (is acquire); stores older than
 // SIM_STORES_MAX.
 #include "sim/model.h"

@@ -1,12 +1,12 @@
-// The memory model's tables: threads' clocks, atomics with their stores, what is known of addresses.
+// The memory model's tables: threads' clocks, atomics with their stores, what is known of memory.
 //
-// Shared by memory.c (the rules), history.c (atomics and their stores), cell.c (memory by address) and
-// race.c (accesses against each other).
-// All tables are reserved ranges; what a run used is forgotten at the next by a generation number
-// or by starting from the first entry again.
+// Shared by memory.c (the rules), history.c (atomics and their stores), cell.c (memory by address)
+// and race.c (accesses against each other). All tables are reserved ranges; what a run used is
+// forgotten at the next by a generation number or by starting from the first entry again.
 #ifndef WEIR_SIM_MODEL_H
 #define WEIR_SIM_MODEL_H
 
+#include "runtime/assert.h"
 #include "sim/memory.h"
 #include "sim/sim.h"
 
@@ -181,8 +181,8 @@ void sim_history_drop(struct sim_memory *memory, uint32_t index);
 // The use of this atomic by this thread; room is made for it.
 struct sim_use *sim_history_use(struct sim_memory *memory, struct sim_atomic *atomic,
                                 uint32_t actor);
-// Starts anew from what memory holds, if code that is not instrumented wrote there.
-void sim_history_check(struct sim_atomic *atomic);
+// Starts anew with one store, known to all.
+void sim_history_start(struct sim_atomic *atomic, sim_value value);
 // A new newest store. Its sync clock is empty.
 struct sim_store *sim_history_push(struct sim_atomic *atomic, sim_value value);
 // Makes room in the store's clocks for all threads of now.
@@ -194,7 +194,16 @@ static inline struct sim_store *sim_history_at(struct sim_atomic *atomic, uint32
 }
 
 // Memory's bytes as a value, and back.
-sim_value sim_value_read(const volatile void *address, size_t bytes);
+static inline sim_value sim_value_read(const volatile void *address, size_t bytes)
+{
+    switch (bytes) {
+    case 1: return *(const volatile uint8_t *)address;
+    case 2: return *(const volatile uint16_t *)address;
+    case 4: return *(const volatile uint32_t *)address;
+    case 8: return *(const volatile uint64_t *)address;
+    default: weir_assert(bytes == 16); return *(const volatile sim_value *)address;
+    }
+}
 void sim_value_write(volatile void *address, size_t bytes, sim_value value);
 
 // ---- cell.c: memory by address ----

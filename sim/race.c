@@ -210,6 +210,16 @@ static inline uint8_t mask_of(uintptr_t address, size_t bytes)
     return (uint8_t)(mask << first & 0xffu);
 }
 
+static void cell_access(struct sim_memory *memory, const struct sim_look *look, uint8_t mask,
+                        struct sim_cell *cell)
+{
+    cell_meet(memory, look, mask, cell);
+    if (cell->atomics != 0) {
+        atomics_meet(memory, look, mask, cell);
+    }
+    cell_add(memory, look, mask, cell);
+}
+
 static void plain_look(struct sim_memory *memory, struct sim_look *look)
 {
     uintptr_t address = (uintptr_t)look->address;
@@ -228,16 +238,13 @@ static void plain_look(struct sim_memory *memory, struct sim_look *look)
         if (cell->generation != memory->generation) {
             sim_cell_open(memory, cell, birth);
         }
-        cell_meet(memory, look, mask, cell);
-        if (cell->atomics != 0) {
-            atomics_meet(memory, look, mask, cell);
-        }
-        cell_add(memory, look, mask, cell);
+        cell_access(memory, look, mask, cell);
     }
 }
 
-static struct sim_look look_make(const struct sim_memory *memory, uint32_t actor,
-                                 const void *address, size_t bytes, bool write, const void *where)
+static inline struct sim_look look_make(const struct sim_memory *memory, uint32_t actor,
+                                        const void *address, size_t bytes, bool write,
+                                        const void *where)
 {
     struct sim_look look;
     look.actor = actor;
@@ -254,14 +261,18 @@ static inline void plain_access(struct sim_memory *memory, const void *address, 
 {
     uint32_t actor = sim_actor(memory->sim);
     uintptr_t offset = (uintptr_t)address - memory->base;
-    if (memory->fine && offset < SIM_ARENA_BYTES) {
-        const struct sim_cell *cell = &memory->cells[offset / SIM_CELL_BYTES];
+    if (memory->fine && offset < SIM_ARENA_BYTES &&
+        bytes <= SIM_CELL_BYTES - offset % SIM_CELL_BYTES) {
+        struct sim_cell *cell = &memory->cells[offset / SIM_CELL_BYTES];
         uint8_t mask = mask_of(offset, bytes);
-        uint32_t packed = sim_access_pack(memory, actor, write);
-        // The last access to these bytes was this one, or the same with a write.
-        if (cell->generation == memory->generation && (cell->bytes[0] & mask) == mask &&
-            (cell->access[0] == packed || cell->access[0] == (packed | SIM_ACCESS_WRITE)) &&
-            bytes <= SIM_CELL_BYTES - offset % SIM_CELL_BYTES) {
+        // These bytes were accessed before, so they are somebody's.
+        if (cell->generation == memory->generation && (cell->bytes[0] & mask) == mask) {
+            uint32_t packed = sim_access_pack(memory, actor, write);
+            if (cell->access[0] == packed || cell->access[0] == (packed | SIM_ACCESS_WRITE)) {
+                return; // the last access was this one, or the same with a write
+            }
+            struct sim_look look = look_make(memory, actor, address, bytes, write, where);
+            cell_access(memory, &look, mask, cell);
             return;
         }
     }
@@ -374,7 +385,10 @@ struct sim_atomic *sim_race_atomic(struct sim_memory *memory, uint32_t actor,
         index = atomic_make(memory, &look, cell);
     }
     struct sim_atomic *atomic = &memory->atomics[index];
-    sim_history_check(atomic);
+    sim_value value = sim_value_read(address, bytes);
+    if (value != sim_history_at(atomic, 0)->value) { // code that is not instrumented wrote it
+        sim_history_start(atomic, value);
+    }
     struct sim_use *use = sim_history_use(memory, atomic, actor);
     *(write ? &use->stored : &use->loaded) = look.clock[actor];
     use->where = look.where;

@@ -1,7 +1,7 @@
 // Replay: a list of deviations as the source of answers.
 //
-// Entries are chained per (kind, actor) in the order of their numbers, with a cursor at the next one
-// due, so that an answer takes one look. AFL++'s bytes are such a list too (bytes.c).
+// Entries are chained per (kind, actor) in the order of their numbers, with a cursor at the next
+// one due, so that an answer takes one look. AFL++'s bytes are such a list too (bytes.c).
 #ifndef WEIR_SIM_REPLAY_H
 #define WEIR_SIM_REPLAY_H
 

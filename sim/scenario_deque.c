@@ -1,7 +1,8 @@
 // The Chase-Lev deque: right, and with each order that matters taken away, to be found each time.
 //
-// The algorithm and its orders are those of Le, Pop, Cohen, Zappella Nardelli, "Correct and Efficient
-// Work-Stealing for Weak Memory Models" (PPoPP 2013), figure 1, with a ring that does not grow.
+// The algorithm and its orders are those of Le, Pop, Cohen, Zappella Nardelli, "Correct and
+// Efficient Work-Stealing for Weak Memory Models" (PPoPP 2013), figure 1, with a ring that does not
+// grow.
 //
 // [D1] take and steal: a seq_cst fence between the two indices on either side. Both sides announce
 //      (take lowers bottom, steal raised top before), then look at the other's index: store
@@ -12,8 +13,8 @@
 // Orders that may be weakened without anything to be seen, and therefore are not among the mutants:
 //   - steal's acquire of top: the seq_cst fence right behind it is an acquire fence.
 //   - the seq_cst of both compare-exchanges of top: that only one succeeds is the atomicity of the
-//     read-modify-write, and who reads top from one passes a seq_cst fence before it looks at bottom
-//     or at a slot, so that the cases of [atomics.order] 4 hold through the fences.
+//     read-modify-write, and who reads top from one passes a seq_cst fence before it looks at
+//     bottom or at a slot, so that the cases of [atomics.order] 4 hold through the fences.
 //   - push's acquire of top, which keeps a slot from being written again before the thief's load of
 //     it: a load that returns a later store needs load buffering, which the model does not have.
 #include <stdatomic.h>

@@ -1,9 +1,9 @@
 // Litmus tests: the memory model against the outcomes that C11 forbids, and those it allows.
 //
-// Names and shapes are those of the literature: Alglave, Maranget, Tautschnig, "Herding Cats" (TOPLAS
-// 2014) and the herd tools. A forbidden outcome fails; an allowed one is a probe, to be met within
-// PROBE_SEEDS seeds. The rules meant are C++20's (see memory.c): a release sequence goes on through
-// read-modify-writes only, and seq_cst fences are as strong as P0668 made them.
+// Names and shapes are those of the literature: Alglave, Maranget, Tautschnig, "Herding Cats"
+// (TOPLAS 2014) and the herd tools. A forbidden outcome fails; an allowed one is a probe, to be met
+// within PROBE_SEEDS seeds. The rules meant are C++20's (see memory.c): a release sequence goes on
+// through read-modify-writes only, and seq_cst fences are as strong as P0668 made them.
 #include <stdatomic.h>
 
 #include "sim/scenario_support.h"
@@ -66,92 +66,43 @@ struct litmus {
     THREAD(name##_3, fourth)                                                                       \
     TEST_OF(name, condition, name##_0, name##_1, name##_2, name##_3)
 
+// A thread per line, which the formatter would spread over ten.
+// clang-format off
+
 // ---- Store buffering: may both loads miss the other's store? ----
 
 #define SB(name, store, fence, load)                                                               \
-    TEST2(                                                                                         \
-        name, r[0] == 0 && r[1] == 0,                                                              \
-        {                                                                                          \
-            STORE(x, 1, store);                                                                    \
-            fence;                                                                                 \
-            it->r[0] = LOAD(y, load);                                                              \
-        },                                                                                         \
-        {                                                                                          \
-            STORE(y, 1, store);                                                                    \
-            fence;                                                                                 \
-            it->r[1] = LOAD(x, load);                                                              \
-        })
+    TEST2(name, r[0] == 0 && r[1] == 0,                                                            \
+          { STORE(x, 1, store); fence; it->r[0] = LOAD(y, load); },                                \
+          { STORE(y, 1, store); fence; it->r[1] = LOAD(x, load); })
 SB(sb_relaxed, relaxed, , relaxed)
 SB(sb_release_acquire, release, , acquire)
 SB(sb_fences_acq_rel, relaxed, FENCE(acq_rel), relaxed)
 SB(sb_seq_cst, seq_cst, , seq_cst)
 SB(sb_fences_seq_cst, relaxed, FENCE(seq_cst), relaxed)
 SB(sb_seq_cst_store, seq_cst, , acquire) // both sides must be seq_cst
-TEST2(
-    sb_fence_and_seq_cst, r[0] == 0 && r[1] == 0,
-    {
-        STORE(x, 1, relaxed);
-        FENCE(seq_cst);
-        it->r[0] = LOAD(y, relaxed);
-    },
-    {
-        STORE(y, 1, seq_cst);
-        it->r[1] = LOAD(x, seq_cst);
-    })
+TEST2(sb_fence_and_seq_cst, r[0] == 0 && r[1] == 0,
+      { STORE(x, 1, relaxed); FENCE(seq_cst); it->r[0] = LOAD(y, relaxed); },
+      { STORE(y, 1, seq_cst); it->r[1] = LOAD(x, seq_cst); })
 // A seq_cst read-modify-write is no fence: the load after it may be early.
-TEST2(
-    sb_rmw_relaxed_load, r[0] == 0 && r[1] == 0,
-    {
-        ADD(x, 1, seq_cst);
-        it->r[0] = LOAD(y, relaxed);
-    },
-    {
-        ADD(y, 1, seq_cst);
-        it->r[1] = LOAD(x, relaxed);
-    })
-TEST2(
-    sb_rmw_seq_cst, r[0] == 0 && r[1] == 0,
-    {
-        ADD(x, 1, seq_cst);
-        it->r[0] = LOAD(y, seq_cst);
-    },
-    {
-        SWAP(y, 1, seq_cst);
-        it->r[1] = LOAD(x, seq_cst);
-    })
+TEST2(sb_rmw_relaxed_load, r[0] == 0 && r[1] == 0,
+      { ADD(x, 1, seq_cst); it->r[0] = LOAD(y, relaxed); },
+      { ADD(y, 1, seq_cst); it->r[1] = LOAD(x, relaxed); })
+TEST2(sb_rmw_seq_cst, r[0] == 0 && r[1] == 0,
+      { ADD(x, 1, seq_cst); it->r[0] = LOAD(y, seq_cst); },
+      { SWAP(y, 1, seq_cst); it->r[1] = LOAD(x, seq_cst); })
 // As sb_fences_seq_cst, with the second load behind a hand-over to a third thread.
-TEST3(
-    sb_fences_handed_over, r[0] == 0 && r[1] == 1 && r[2] == 0,
-    {
-        STORE(x, 1, relaxed);
-        FENCE(seq_cst);
-        it->r[0] = LOAD(y, relaxed);
-    },
-    {
-        STORE(y, 1, relaxed);
-        FENCE(seq_cst);
-        STORE(z, 1, release);
-    },
-    {
-        it->r[1] = LOAD(z, acquire);
-        it->r[2] = LOAD(x, relaxed);
-    })
+TEST3(sb_fences_handed_over, r[0] == 0 && r[1] == 1 && r[2] == 0,
+      { STORE(x, 1, relaxed); FENCE(seq_cst); it->r[0] = LOAD(y, relaxed); },
+      { STORE(y, 1, relaxed); FENCE(seq_cst); STORE(z, 1, release); },
+      { it->r[1] = LOAD(z, acquire); it->r[2] = LOAD(x, relaxed); })
 
 // ---- Message passing: may the flag be seen and the message not? ----
 
 #define MP(name, before, store, load, after)                                                       \
-    TEST2(                                                                                         \
-        name, r[0] == 1 && r[1] == 0,                                                              \
-        {                                                                                          \
-            STORE(x, 1, relaxed);                                                                  \
-            before;                                                                                \
-            STORE(y, 1, store);                                                                    \
-        },                                                                                         \
-        {                                                                                          \
-            it->r[0] = LOAD(y, load);                                                              \
-            after;                                                                                 \
-            it->r[1] = LOAD(x, relaxed);                                                           \
-        })
+    TEST2(name, r[0] == 1 && r[1] == 0,                                                            \
+          { STORE(x, 1, relaxed); before; STORE(y, 1, store); },                                   \
+          { it->r[0] = LOAD(y, load); after; it->r[1] = LOAD(x, relaxed); })
 MP(mp_relaxed, , relaxed, relaxed, )
 MP(mp_release_relaxed, , release, relaxed, )
 MP(mp_relaxed_acquire, , relaxed, acquire, )
@@ -162,234 +113,99 @@ MP(mp_release_fence, , release, relaxed, FENCE(acquire))
 MP(mp_fence_relaxed, FENCE(seq_cst), relaxed, relaxed, )
 MP(mp_fences_seq_cst, FENCE(seq_cst), relaxed, relaxed, FENCE(seq_cst))
 MP(mp_fences_wrong, FENCE(acquire), relaxed, relaxed, FENCE(release))
-TEST2(
-    mp_plain, r[0] == 1 && r[1] != 7,
-    {
-        it->plain = 7;
-        STORE(y, 1, release);
-    },
-    {
-        it->r[0] = LOAD(y, acquire);
-        if (it->r[0] == 1) {
-            it->r[1] = it->plain;
-        }
-    })
+TEST2(mp_plain, r[0] == 1 && r[1] != 7,
+      { it->plain = 7; STORE(y, 1, release); },
+      { it->r[0] = LOAD(y, acquire); if (it->r[0] == 1) { it->r[1] = it->plain; } })
 // The message goes on through another thread.
 #define ISA2(name, store, load)                                                                    \
-    TEST3(                                                                                         \
-        name, r[0] == 1 && r[1] == 1 && r[2] == 0,                                                 \
-        {                                                                                          \
-            STORE(x, 1, relaxed);                                                                  \
-            STORE(y, 1, store);                                                                    \
-        },                                                                                         \
-        {                                                                                          \
-            it->r[0] = LOAD(y, load);                                                              \
-            STORE(z, 1, store);                                                                    \
-        },                                                                                         \
-        {                                                                                          \
-            it->r[1] = LOAD(z, load);                                                              \
-            it->r[2] = LOAD(x, relaxed);                                                           \
-        })
+    TEST3(name, r[0] == 1 && r[1] == 1 && r[2] == 0,                                               \
+          { STORE(x, 1, relaxed); STORE(y, 1, store); },                                           \
+          { it->r[0] = LOAD(y, load); STORE(z, 1, store); },                                       \
+          { it->r[1] = LOAD(z, load); it->r[2] = LOAD(x, relaxed); })
 ISA2(isa2_relaxed, relaxed, relaxed)
 ISA2(isa2_release_acquire, release, acquire)
 #define WRC(name, store, load)                                                                     \
-    TEST3(                                                                                         \
-        name, r[0] == 1 && r[1] == 1 && r[2] == 0, { STORE(x, 1, store); },                        \
-        {                                                                                          \
-            it->r[0] = LOAD(x, load);                                                              \
-            STORE(y, 1, store);                                                                    \
-        },                                                                                         \
-        {                                                                                          \
-            it->r[1] = LOAD(y, load);                                                              \
-            it->r[2] = LOAD(x, relaxed);                                                           \
-        })
+    TEST3(name, r[0] == 1 && r[1] == 1 && r[2] == 0,                                               \
+          { STORE(x, 1, store); }, { it->r[0] = LOAD(x, load); STORE(y, 1, store); },              \
+          { it->r[1] = LOAD(y, load); it->r[2] = LOAD(x, relaxed); })
 WRC(wrc_relaxed, relaxed, relaxed)
 WRC(wrc_release_acquire, release, acquire)
 
 // ---- Coherence: one location, all relaxed ----
 
-TEST2(
-    coherence_read_read, r[0] == 2 && r[1] == 1,
-    {
-        STORE(x, 1, relaxed);
-        STORE(x, 2, relaxed);
-    },
-    {
-        it->r[0] = LOAD(x, relaxed);
-        it->r[1] = LOAD(x, relaxed);
-    })
-TEST4(
-    coherence_two_readers, r[0] == 1 && r[1] == 2 && r[2] == 2 && r[3] == 1,
-    { STORE(x, 1, relaxed); }, { STORE(x, 2, relaxed); },
-    {
-        it->r[0] = LOAD(x, relaxed);
-        it->r[1] = LOAD(x, relaxed);
-    },
-    {
-        it->r[2] = LOAD(x, relaxed);
-        it->r[3] = LOAD(x, relaxed);
-    })
-TEST2(
-    coherence_write_read, r[0] == 0,
-    {
-        STORE(x, 1, relaxed);
-        it->r[0] = LOAD(x, relaxed);
-    },
-    { STORE(x, 2, relaxed); })
-TEST2(
-    coherence_write_write, LOAD(x, relaxed) == 1,
-    {
-        STORE(x, 1, relaxed);
-        STORE(x, 2, relaxed);
-    },
-    { it->r[0] = LOAD(x, relaxed); })
-TEST2(
-    coherence_read_write, r[0] == 1 || (r[0] == 2 && LOAD(x, relaxed) == 2),
-    {
-        it->r[0] = LOAD(x, relaxed);
-        STORE(x, 1, relaxed);
-    },
-    { STORE(x, 2, relaxed); })
+TEST2(coherence_read_read, r[0] == 2 && r[1] == 1,
+      { STORE(x, 1, relaxed); STORE(x, 2, relaxed); },
+      { it->r[0] = LOAD(x, relaxed); it->r[1] = LOAD(x, relaxed); })
+TEST4(coherence_two_readers, r[0] == 1 && r[1] == 2 && r[2] == 2 && r[3] == 1,
+      { STORE(x, 1, relaxed); }, { STORE(x, 2, relaxed); },
+      { it->r[0] = LOAD(x, relaxed); it->r[1] = LOAD(x, relaxed); },
+      { it->r[2] = LOAD(x, relaxed); it->r[3] = LOAD(x, relaxed); })
+TEST2(coherence_write_read, r[0] == 0,
+      { STORE(x, 1, relaxed); it->r[0] = LOAD(x, relaxed); }, { STORE(x, 2, relaxed); })
+TEST2(coherence_write_write, LOAD(x, relaxed) == 1,
+      { STORE(x, 1, relaxed); STORE(x, 2, relaxed); }, { it->r[0] = LOAD(x, relaxed); })
+TEST2(coherence_read_write, r[0] == 1 || (r[0] == 2 && LOAD(x, relaxed) == 2),
+      { it->r[0] = LOAD(x, relaxed); STORE(x, 1, relaxed); }, { STORE(x, 2, relaxed); })
 // What was loaded before a hand-over may not be unseen after it.
-TEST3(
-    coherence_handed_over, r[0] == 1 && r[1] == 1 && r[2] == 0, { STORE(x, 1, relaxed); },
-    {
-        it->r[0] = LOAD(x, relaxed);
-        STORE(y, 1, release);
-    },
-    {
-        it->r[1] = LOAD(y, acquire);
-        it->r[2] = LOAD(x, relaxed);
-    })
+TEST3(coherence_handed_over, r[0] == 1 && r[1] == 1 && r[2] == 0,
+      { STORE(x, 1, relaxed); }, { it->r[0] = LOAD(x, relaxed); STORE(y, 1, release); },
+      { it->r[1] = LOAD(y, acquire); it->r[2] = LOAD(x, relaxed); })
 
 // ---- Independent reads of independent writes: do all agree on an order? ----
 
 #define IRIW(name, store, load, fence)                                                             \
-    TEST4(                                                                                         \
-        name, r[0] == 1 && r[1] == 0 && r[2] == 1 && r[3] == 0, { STORE(x, 1, store); },           \
-        { STORE(y, 1, store); },                                                                   \
-        {                                                                                          \
-            it->r[0] = LOAD(x, load);                                                              \
-            fence;                                                                                 \
-            it->r[1] = LOAD(y, load);                                                              \
-        },                                                                                         \
-        {                                                                                          \
-            it->r[2] = LOAD(y, load);                                                              \
-            fence;                                                                                 \
-            it->r[3] = LOAD(x, load);                                                              \
-        })
+    TEST4(name, r[0] == 1 && r[1] == 0 && r[2] == 1 && r[3] == 0,                                  \
+          { STORE(x, 1, store); }, { STORE(y, 1, store); },                                        \
+          { it->r[0] = LOAD(x, load); fence; it->r[1] = LOAD(y, load); },                          \
+          { it->r[2] = LOAD(y, load); fence; it->r[3] = LOAD(x, load); })
 IRIW(iriw_relaxed, relaxed, relaxed, )
 IRIW(iriw_release_acquire, release, acquire, )
 IRIW(iriw_seq_cst, seq_cst, seq_cst, )
 IRIW(iriw_fences_seq_cst, relaxed, relaxed, FENCE(seq_cst))
 #define RWC(name, store, load, fence)                                                              \
-    TEST3(                                                                                         \
-        name, r[0] == 1 && r[1] == 0 && r[2] == 0, { STORE(x, 1, store); },                        \
-        {                                                                                          \
-            it->r[0] = LOAD(x, load);                                                              \
-            fence;                                                                                 \
-            it->r[1] = LOAD(y, load);                                                              \
-        },                                                                                         \
-        {                                                                                          \
-            STORE(y, 1, store);                                                                    \
-            fence;                                                                                 \
-            it->r[2] = LOAD(x, load);                                                              \
-        })
+    TEST3(name, r[0] == 1 && r[1] == 0 && r[2] == 0,                                               \
+          { STORE(x, 1, store); },                                                                 \
+          { it->r[0] = LOAD(x, load); fence; it->r[1] = LOAD(y, load); },                          \
+          { STORE(y, 1, store); fence; it->r[2] = LOAD(x, load); })
 RWC(rwc_release_acquire, release, acquire, )
 RWC(rwc_seq_cst, seq_cst, seq_cst, )
 RWC(rwc_fences_seq_cst, relaxed, relaxed, FENCE(seq_cst))
 #define R(name, store, load, fence)                                                                \
-    TEST2(                                                                                         \
-        name, r[0] == 0 && LOAD(y, relaxed) == 2,                                                  \
-        {                                                                                          \
-            STORE(x, 1, store);                                                                    \
-            fence;                                                                                 \
-            STORE(y, 1, store);                                                                    \
-        },                                                                                         \
-        {                                                                                          \
-            STORE(y, 2, store);                                                                    \
-            fence;                                                                                 \
-            it->r[0] = LOAD(x, load);                                                              \
-        })
+    TEST2(name, r[0] == 0 && LOAD(y, relaxed) == 2,                                                \
+          { STORE(x, 1, store); fence; STORE(y, 1, store); },                                      \
+          { STORE(y, 2, store); fence; it->r[0] = LOAD(x, load); })
 R(r_release_acquire, release, acquire, )
 R(r_seq_cst, seq_cst, seq_cst, )
 R(r_fences_seq_cst, relaxed, relaxed, FENCE(seq_cst))
-TEST2(
-    s_release_acquire, r[0] == 1 && LOAD(x, relaxed) == 2,
-    {
-        STORE(x, 2, relaxed);
-        STORE(y, 1, release);
-    },
-    {
-        it->r[0] = LOAD(y, acquire);
-        STORE(x, 1, relaxed);
-    })
+TEST2(s_release_acquire, r[0] == 1 && LOAD(x, relaxed) == 2,
+      { STORE(x, 2, relaxed); STORE(y, 1, release); },
+      { it->r[0] = LOAD(y, acquire); STORE(x, 1, relaxed); })
 
 // ---- Release sequences ----
 
-TEST3(
-    sequence_rmw, r[0] == 2 && r[1] == 0,
-    {
-        STORE(y, 1, relaxed);
-        STORE(x, 1, release);
-    },
-    { ADD(x, 1, relaxed); },
-    {
-        it->r[0] = LOAD(x, acquire);
-        it->r[1] = LOAD(y, relaxed);
-    })
-TEST2(
-    sequence_store, r[0] == 2 && r[1] == 0, // ended by a store, even the same thread's
-    {
-        STORE(y, 1, relaxed);
-        STORE(x, 1, release);
-        STORE(x, 2, relaxed);
-    },
-    {
-        it->r[0] = LOAD(x, acquire);
-        it->r[1] = LOAD(y, relaxed);
-    })
-TEST3(
-    sequence_other_store, r[0] == 2 && r[1] == 1 && r[2] == 0,
-    {
-        STORE(y, 1, relaxed);
-        STORE(x, 1, release);
-    },
-    {
-        it->r[1] = LOAD(x, relaxed);
-        STORE(x, 2, relaxed);
-    },
-    {
-        it->r[0] = LOAD(x, acquire);
-        it->r[2] = LOAD(y, relaxed);
-    })
+TEST3(sequence_rmw, r[0] == 2 && r[1] == 0,
+      { STORE(y, 1, relaxed); STORE(x, 1, release); }, { ADD(x, 1, relaxed); },
+      { it->r[0] = LOAD(x, acquire); it->r[1] = LOAD(y, relaxed); })
+// A store ends it, even the same thread's.
+TEST2(sequence_store, r[0] == 2 && r[1] == 0,
+      { STORE(y, 1, relaxed); STORE(x, 1, release); STORE(x, 2, relaxed); },
+      { it->r[0] = LOAD(x, acquire); it->r[1] = LOAD(y, relaxed); })
+TEST3(sequence_other_store, r[0] == 2 && r[1] == 1 && r[2] == 0,
+      { STORE(y, 1, relaxed); STORE(x, 1, release); },
+      { it->r[1] = LOAD(x, relaxed); STORE(x, 2, relaxed); },
+      { it->r[0] = LOAD(x, acquire); it->r[2] = LOAD(y, relaxed); })
 
 // ---- Read-modify-writes ----
 
-TEST2(
-    rmw_counter, LOAD(x, relaxed) != 4 || r[0] == r[1],
-    {
-        it->r[0] = ADD(x, 1, relaxed);
-        ADD(x, 1, relaxed);
-    },
-    {
-        it->r[1] = ADD(x, 1, relaxed);
-        ADD(x, 1, relaxed);
-    })
+TEST2(rmw_counter, LOAD(x, relaxed) != 4 || r[0] == r[1],
+      { it->r[0] = ADD(x, 1, relaxed); ADD(x, 1, relaxed); },
+      { it->r[1] = ADD(x, 1, relaxed); ADD(x, 1, relaxed); })
 // A compare-exchange on a flag: what its failure, or its success, makes visible.
 #define CAS_SEES(name, expect, success, failure)                                                   \
-    TEST2(                                                                                         \
-        name, r[0] == 1 && r[1] == 0,                                                              \
-        {                                                                                          \
-            STORE(y, 1, relaxed);                                                                  \
-            STORE(x, 1, release);                                                                  \
-        },                                                                                         \
-        {                                                                                          \
-            uint32_t seen = expect;                                                                \
-            CAS(x, &seen, 5, success, failure);                                                    \
-            it->r[0] = seen;                                                                       \
-            it->r[1] = LOAD(y, relaxed);                                                           \
-        })
+    TEST2(name, r[0] == 1 && r[1] == 0,                                                            \
+          { STORE(y, 1, relaxed); STORE(x, 1, release); },                                         \
+          { uint32_t seen = expect; CAS(x, &seen, 5, success, failure);                            \
+            it->r[0] = seen; it->r[1] = LOAD(y, relaxed); })
 CAS_SEES(cas_failure_relaxed, 0, acq_rel, relaxed)
 CAS_SEES(cas_failure_acquire, 9, acq_rel, acquire)
 CAS_SEES(cas_success_relaxed, 1, relaxed, relaxed)
@@ -397,26 +213,14 @@ CAS_SEES(cas_success_acquire, 1, acquire, relaxed)
 
 // ---- Outcomes that C11 allows and the model does not make (memory.c) ----
 
-TEST2(
-    lb_relaxed, r[0] == 1 && r[1] == 1,
-    {
-        it->r[0] = LOAD(x, relaxed);
-        STORE(y, 1, relaxed);
-    },
-    {
-        it->r[1] = LOAD(y, relaxed);
-        STORE(x, 1, relaxed);
-    })
-TEST2(
-    two_plus_two_w, LOAD(x, relaxed) == 1 && LOAD(y, relaxed) == 1,
-    {
-        STORE(x, 1, relaxed);
-        STORE(y, 2, relaxed);
-    },
-    {
-        STORE(y, 1, relaxed);
-        STORE(x, 2, relaxed);
-    })
+TEST2(lb_relaxed, r[0] == 1 && r[1] == 1,
+      { it->r[0] = LOAD(x, relaxed); STORE(y, 1, relaxed); },
+      { it->r[1] = LOAD(y, relaxed); STORE(x, 1, relaxed); })
+TEST2(two_plus_two_w, LOAD(x, relaxed) == 1 && LOAD(y, relaxed) == 1,
+      { STORE(x, 1, relaxed); STORE(y, 2, relaxed); },
+      { STORE(y, 1, relaxed); STORE(x, 2, relaxed); })
+
+// clang-format on
 
 // ---- Running them ----
 

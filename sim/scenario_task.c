@@ -208,76 +208,6 @@ static void task_chain(struct weir_sim *sim)
     weir_runtime_destroy(runtime);
 }
 
-// ---- As many tasks as workers, each of which holds up its worker until all of them run ----
-
-struct rendezvous {
-    struct weir_sim *sim;
-    const struct weir_os *os;
-    _Atomic uint32_t arrived;
-    uint32_t expected;
-};
-
-struct guest {
-    struct weir_future future;
-    struct rendezvous *rendezvous;
-    uint32_t children; // spawned from inside, and left to the others
-    struct weir_yield yield;
-};
-
-// Inside a poll, as no real future may, and with no deadline: work that is queued while a worker is
-// idle has to reach it, or nothing can run.
-static void rendezvous_meet(struct rendezvous *it)
-{
-    uint32_t seen = atomic_fetch_add_explicit(&it->arrived, 1, memory_order_relaxed) + 1;
-    if (seen == it->expected) {
-        it->os->futex_wake(it->os->self, &it->arrived, UINT32_MAX);
-    }
-    while (seen != it->expected) {
-        (void)it->os->futex_wait(it->os->self, &it->arrived, seen, WEIR_NEVER);
-        seen = atomic_load_explicit(&it->arrived, memory_order_relaxed);
-    }
-}
-
-static enum weir_poll guest_poll(struct weir_future *future, struct weir_context *context)
-{
-    struct guest *me = (struct guest *)future;
-    weir_begin(me);
-    if (me->children > 0) {
-        for (; me->children > 0; me->children--) {
-            struct guest child = {.future = {.poll = guest_poll}, .rendezvous = me->rendezvous};
-            weir_sim_check(
-                me->rendezvous->sim,
-                weir_spawn(context, &child.future, sizeof child, WEIR_SPAWN_STEALABLE, NULL) == 0,
-                "spawn-refused");
-        }
-        weir_yield_init(&me->yield); // what a poll queued is told to others when it returns
-        weir_await(me, context, &me->yield);
-    }
-    rendezvous_meet(me->rendezvous);
-    weir_return(me, 1);
-    weir_exit(me);
-    weir_end(me);
-}
-
-static void task_rendezvous(struct weir_sim *sim)
-{
-    uint32_t workers = weir_sim_draw(sim, "workers", 2, 4);
-    struct rendezvous rendezvous = {.sim = sim, .os = weir_sim_os(sim), .expected = workers};
-    struct weir_runtime *runtime = scenario_runtime(sim, workers);
-    uint32_t inside = weir_sim_draw(sim, "inside", 0, workers - 1); // spawned by the first guest
-    struct weir_handle handles[4];
-    for (uint32_t i = 0; i < workers - inside; i++) {
-        struct guest guest = {.future = {.poll = guest_poll},
-                              .rendezvous = &rendezvous,
-                              .children = i == 0 ? inside : 0};
-        scenario_spawn(sim, runtime, &guest, &handles[i]);
-    }
-    for (uint32_t i = 0; i < workers - inside; i++) {
-        weir_sim_check(sim, scenario_join(runtime, handles[i]) == 1, "join-result");
-    }
-    weir_runtime_destroy(runtime);
-}
-
 // ---- Joining, detaching, cancelling ----
 
 static void cancel_main(void *argument)
@@ -474,10 +404,6 @@ const struct weir_sim_scenario sim_scenarios_task[] = {
     {.name = "task-chain",
      .about = "spawn and join with no deadline anywhere: lost wake-ups are exact",
      .run = task_chain,
-     .kinds = SCENARIO_RUNTIME_KINDS},
-    {.name = "task-rendezvous",
-     .about = "as many tasks as workers, each holding its worker up until all of them run",
-     .run = task_rendezvous,
      .kinds = SCENARIO_RUNTIME_KINDS},
     {.name = "task-cancel",
      .about = "a cancel, or two, race with the task's end",

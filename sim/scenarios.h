@@ -11,6 +11,7 @@
     X(queue)                                                                                       \
     X(park)                                                                                        \
     X(task)                                                                                        \
+    X(idle)                                                                                        \
     X(sync)                                                                                        \
     X(timer)                                                                                       \
     X(writer)                                                                                      \

@@ -1,16 +1,18 @@
 // Scheduling strategies of the seeded source: which thread runs next.
 //
-// random: each decision switches with a rate, to any of the others; where the running thread cannot
-// go on, the order of wake-ups varies with a rate of its own. Both are rates of choice.c, as those
-// of faults are.
+// random: each decision switches with a rate, to any of the others; where the running thread
+// cannot go on, the order of wake-ups varies with a rate of its own. Both are rates of choice.c,
+// as those of faults are.
 //
 // pct: Burckhardt, Kothari, Musuvathi, Nagarakatte, "A Randomized Scheduler with Probabilistic
-// Guarantees of Finding Bugs", ASPLOS 2010. Threads have random distinct priorities and the highest
-// runs; at depth - 1 random steps the running thread falls below all. With the right horizon k a bug
-// that needs `depth` ordered events among n threads is met with probability >= 1 / (n k^(depth-1)).
+// Guarantees of Finding Bugs", ASPLOS 2010. Threads have random distinct priorities and the
+// highest runs; at depth - 1 random steps the running thread falls below all. With the right
+// horizon k a bug that needs `depth` ordered events among n threads is met with probability >= 1 /
+// (n k^(depth-1)).
 //
-// delay-bounded: Emmi, Qadeer, Rakamaric, "Delay-Bounded Scheduling", POPL 2011. Round robin without
-// preemption, but at a few random steps the thread whose turn it is gives it up to the next.
+// delay-bounded: Emmi, Qadeer, Rakamaric, "Delay-Bounded Scheduling", POPL 2011. Round robin
+// without preemption, but at a few random steps the thread whose turn it is gives it up to the
+// next.
 //
 // Only decisions with more than one thread to choose from are steps. Horizons are drawn, never
 // learnt: a run is a function of its seed alone.

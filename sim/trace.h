@@ -9,7 +9,7 @@
 #include "sim/limits.h"
 #include "weir_sim.h"
 
-// X(name, label, meaning of object, a, b). In the fine grain loads, stores and so on are events too.
+// X(name, label, meaning of object, a, b). In the fine grain, loads, stores and such are too.
 #define SIM_EVENTS(X)                                                                              \
     X(SIM_EVENT_SWITCH, "switch", "", "to actor", "")                                              \
     X(SIM_EVENT_LOAD, "load", "atomic", "order", "stores behind")                                  \

@@ -1,4 +1,4 @@
-// The compilers' calls: what -fsanitize=thread makes of the code under test, led to the memory model.
+// The compilers' calls: what -fsanitize=thread makes of code under test, led to the memory model.
 //
 // gcc and clang replace each atomic operation by a call of __tsan_atomic<bits>_<operation> with its
 // memory order and report each plain access by __tsan_read<bytes> or __tsan_write<bytes>; that
@@ -6,7 +6,8 @@
 // tsan_interface.h and tsan_interface_atomic.h.) Inside a run every atomic operation is first a
 // preemption point. Outside of one, on real threads, all of them are done as seq_cst.
 //
-// clang reports a weak compare-exchange as a strong one; with it weak ones do not fail by themselves.
+// clang reports a weak compare-exchange as a strong one; with it weak ones do not fail by
+// themselves.
 #include <string.h>
 
 #include "sim/sim.h"

@@ -1,4 +1,4 @@
-// The interface that instrumented code calls: declarations, for the compiler to hold tsan.c against.
+// The interface that instrumented code calls: declarations, for the compiler to check tsan.c by.
 //
 // Names and types are the compilers'; see tsan.c.
 #ifndef WEIR_SIM_TSAN_H

@@ -60,7 +60,7 @@ static int wire_connect(void *self, int fd, const struct weir_address *address)
     struct sim_wire *wire = wire_of(self);
     const struct sim_wire_options *options = &wire->options;
     wire_alive(wire, "connect");
-    uint64_t confirmed = wire->connects == 0 ? 0 : options->confirmed(options->context);
+    uint64_t confirmed = wire->connects == 0 ? 0 : options->connecting(options->context);
     int result = wire->os->socket_connect(self, fd, address);
     // One that a signal interrupted goes on by itself; and it is called again to learn its outcome.
     bool under_way = result == 0 || result == -EINPROGRESS || result == -EINTR ||

@@ -15,8 +15,9 @@ struct sim_wire_options {
     struct sim_auditor *auditor;
     uint64_t stall_timeout_ns; // after so long without progress a connection may be given up
     bool acknowledged;         // the outstanding count is exact: TCP
-    // The messages confirmed at this moment, asked by the writer's own thread when it connects.
-    uint64_t (*confirmed)(void *context);
+    // Called by the writer's own thread before it connects, but for the first time: returns how many
+    // messages are confirmed.
+    uint64_t (*connecting)(void *context);
     void *context;
 };
 

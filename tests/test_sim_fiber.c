@@ -27,6 +27,7 @@
 #endif
 
 #define RING 80
+#define GUARD_BYTES 65536u
 
 static struct sim_fiber host;
 static struct sim_fiber fibers[RING];
@@ -37,10 +38,12 @@ static int setup(void **state)
 {
     (void)state;
     sim_fiber_init_host(&host);
+    // Inaccessible behind the end: nobody may look for a caller of a fiber's first frame there.
     for (uint32_t i = 0; i < RING; i++) {
-        stacks[i] =
-            mmap(NULL, SIM_STACK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        stacks[i] = mmap(NULL, SIM_STACK_BYTES + GUARD_BYTES, PROT_NONE,
+                         MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         assert_ptr_not_equal(stacks[i], MAP_FAILED);
+        assert_int_equal(mprotect(stacks[i], SIM_STACK_BYTES, PROT_READ | PROT_WRITE), 0);
     }
     return 0;
 }
@@ -50,7 +53,7 @@ static int teardown(void **state)
     (void)state;
     for (uint32_t i = 0; i < RING; i++) {
         sim_fiber_deinit(&fibers[i]);
-        assert_int_equal(munmap(stacks[i], SIM_STACK_BYTES), 0);
+        assert_int_equal(munmap(stacks[i], SIM_STACK_BYTES + GUARD_BYTES), 0);
     }
     sim_fiber_deinit(&host);
     return 0;

@@ -478,8 +478,8 @@ BODY(
         atomic_store_explicit(&shared.flag, i, memory_order_relaxed);
     } done_set(1);)
 
-// What loads see of twenty stores that nothing orders: none older than the ring, none older than one
-// seen before, and after SIM_STALE_LOADS_MAX old ones the newest.
+// What loads see of twenty stores that nothing orders: none older than the ring, none older than
+// one seen before, and after SIM_STALE_LOADS_MAX old ones the newest.
 static void see_twenty(struct weir_sim *sim)
 {
     memset(&shared, 0, sizeof(shared));

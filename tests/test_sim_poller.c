@@ -180,8 +180,9 @@ static void step_arm(struct world *world)
         weir_sim_check(world->sim, os->poller_arm(os->self, &world->poller[side], deadline_ns) == 0,
                        "arm");
     }
-    if (when == 0) { // the kernel's timer needs a moment
-        (void)usleep(100);
+    if (when == 0) { // the kernel's timer may need a moment
+        struct pollfd timer = {.fd = world->poller[REAL].timer_fd, .events = POLLIN};
+        weir_sim_check(world->sim, poll(&timer, 1, 10000) == 1, "timer");
     }
 }
 

@@ -1,4 +1,4 @@
-// Tests of the simulator's scheduling strategies: the walk's rates, PCT's guarantee, bounded delays.
+// Tests of the simulator's scheduling strategies: the walk's rates, PCT's bound, few delays.
 #include "sim/strategy.h"
 
 #include <inttypes.h>
@@ -197,8 +197,8 @@ static bool between(const uint8_t *order, uint32_t length, uint32_t before, uint
     return false;
 }
 
-// "For a program of n threads and at most k steps with a bug of depth d, PCT finds it with
-// probability at least 1 / (n k^(d-1))": section 2.4 of the paper.
+// The paper's theorem: of n threads and at most k steps, a bug of depth d is found with probability
+// at least 1 / (n k^(d-1)).
 static void test_pct_meets_the_bound_of_its_paper(void **state)
 {
     (void)state;
@@ -338,9 +338,10 @@ static void test_pct_change_points_lower_below_all_others(void **state)
     }
 }
 
-// The points' levels are distinct and in random order, so that of two threads put down either may be
-// the higher. With two points within two steps, thread 0 runs after them if they are apart and its
-// level is the higher (1/2 * 1/2), or if both were at step two and put down thread 1 (1/4 * 1/2).
+// The points' levels are distinct and in random order, so that of two threads put down either may
+// be the higher. With two points within two steps, thread 0 runs after them if they are apart and
+// its level is the higher (1/2 * 1/2), or if both were at step two and put down thread 1 (1/4 *
+// 1/2).
 static void test_pct_change_points_have_levels_in_random_order(void **state)
 {
     (void)state;

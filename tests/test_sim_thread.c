@@ -202,6 +202,54 @@ static void replayed_scenario(struct weir_sim *it)
     weir_sim_join(it, second);
 }
 
+static void yield_scenario(struct weir_sim *it)
+{
+    uint32_t first = weir_sim_start(it, letter_main, "a");
+    uint32_t second = weir_sim_start(it, letter_main, "b");
+    for (int i = 0; i < 2; i++) {
+        tell((char)('0' + i));
+        sim_point_yield(it);
+    }
+    weir_sim_join(it, first);
+    weir_sim_join(it, second);
+}
+
+static void test_replayed_yield(void **state)
+{
+    (void)state;
+    // Actor 0 decides at the second start, then at the yields: others first, itself last.
+    const struct weir_sim_deviation second = {WEIR_SIM_SWITCH, 0, 1, 1};
+    run_replay(yield_scenario, &second, 1);
+    expect_pass();
+    assert_string_equal(story, "0bb1aa");
+    const struct weir_sim_deviation itself = {WEIR_SIM_SWITCH, 0, 1, 2};
+    run_replay(yield_scenario, &itself, 1);
+    expect_pass();
+    assert_string_equal(story, "01aabb");
+}
+
+static void parent_scenario(struct weir_sim *it)
+{
+    uint32_t child = weir_sim_start(it, letter_main, "a");
+    sim_point(it);
+    tell('0');
+    weir_sim_join(it, child);
+}
+
+// A new thread has a priority as any other: about half of the time a higher one.
+static void test_priorities(void **state)
+{
+    (void)state;
+    int child_first = 0;
+    for (uint64_t seed = 0; seed < 100; seed++) {
+        run_with(parent_scenario,
+                 &(struct weir_sim_options){.seed = seed, .strategy = WEIR_SIM_PCT});
+        expect_pass();
+        child_first += story[0] == 'a';
+    }
+    assert_in_range(child_first, 20, 80);
+}
+
 static void test_replayed_switch(void **state)
 {
     (void)state;
@@ -380,6 +428,34 @@ static void test_wakes(void **state)
     expect_pass();
 }
 
+static void twice_blocked_main(void *argument)
+{
+    blocked_main(argument);
+    enum sim_wake wake = sim_block(sim, SIM_BLOCKED_FUTEX, 2, UINT64_MAX);
+    cell_set(4, (uint64_t)wake + 10);
+}
+
+static void forgotten_deadline_scenario(struct weir_sim *it)
+{
+    uint64_t deadline_ns = SIM_EPOCH_NS + SECOND_NS;
+    uint32_t actor = weir_sim_start(it, twice_blocked_main, &deadline_ns);
+    sim_point_yield(it);
+    sim_ready(it, actor, SIM_WOKEN);
+    sim_point_yield(it);
+    weir_sim_sleep(it, 2 * SECOND_NS);
+    weir_sim_check(it, sim_thread_blocked(it->threads, actor), "waits");
+    sim_ready(it, actor, SIM_WOKEN);
+    weir_sim_join(it, actor);
+    weir_sim_check(it, cell_get(4) == 10 + SIM_WOKEN, "woken");
+}
+
+static void test_deadline_ends_with_the_wait(void **state)
+{
+    (void)state;
+    run_benign(forgotten_deadline_scenario);
+    expect_pass();
+}
+
 static void impatient_scenario(struct weir_sim *it)
 {
     static const uint64_t duration_ns = SECOND_NS;
@@ -427,9 +503,23 @@ static void spin_scenario(struct weir_sim *it)
     weir_sim_join(it, actor);
 }
 
+static void busy_alone_scenario(struct weir_sim *it)
+{
+    sim_at(it, SIM_EPOCH_NS + SECOND_NS, call_tell, story, '!');
+    for (int i = 0; i < 60; i++) {
+        for (int k = 0; k < 1000; k++) {
+            sim_point(it);
+        }
+        sim_point_call(it);
+    }
+}
+
 static void test_spinning_lets_time_pass(void **state)
 {
     (void)state;
+    run_benign(busy_alone_scenario); // but not busy with calls in between
+    expect_pass();
+    assert_string_equal(story, "");
     run_benign(spin_scenario);
     expect_pass();
     assert_string_equal(story, "0m");
@@ -578,6 +668,12 @@ static void endless_events_scenario(struct weir_sim *it)
     (void)sim_block(it, SIM_BLOCKED_NAME, 0, UINT64_MAX);
 }
 
+static void endless_instant_scenario(struct weir_sim *it)
+{
+    sim_at(it, SIM_EPOCH_NS, call_endless, NULL, 0);
+    sim_point_call(it);
+}
+
 static void test_too_many_steps(void **state)
 {
     (void)state;
@@ -585,8 +681,11 @@ static void test_too_many_steps(void **state)
              &(struct weir_sim_options){.strategy = WEIR_SIM_BENIGN, .steps_max = 1000});
     expect(WEIR_SIM_LIVENESS, "too-many-steps");
     assert_int_equal(result.steps, 1001);
-    // A deadlock behind a timer that always rings again.
+    // A deadlock behind a timer that always rings again, and one that does so without delay.
     run_with(endless_events_scenario,
+             &(struct weir_sim_options){.strategy = WEIR_SIM_BENIGN, .steps_max = 1000});
+    expect(WEIR_SIM_LIVENESS, "too-many-steps");
+    run_with(endless_instant_scenario,
              &(struct weir_sim_options){.strategy = WEIR_SIM_BENIGN, .steps_max = 1000});
     expect(WEIR_SIM_LIVENESS, "too-many-steps");
 }
@@ -616,6 +715,7 @@ static void call_fails_scenario(struct weir_sim *it)
 static void thread_fails_scenario(struct weir_sim *it)
 {
     uint64_t depth = 3;
+    sim_at(it, SIM_EPOCH_NS + SECOND_NS, call_fail, NULL, 0); // never comes, in no run
     weir_sim_join(it, weir_sim_start(it, fail_main, &depth));
 }
 
@@ -631,6 +731,8 @@ static void test_failures_leave_nothing(void **state)
         run_benign(order_scenario);
         expect_pass();
         assert_string_equal(story, "0aabbcc12");
+        run_benign(sleep_scenario);
+        expect_pass();
     }
 }
 
@@ -691,6 +793,7 @@ static void test_stop_continue_kill(void **state)
 
 static void brief_main(void *argument)
 {
+    tell('b');
     weir_sim_sleep(sim, 5000);
     *(uint64_t *)argument = 42;
 }
@@ -742,7 +845,30 @@ static void test_waiting_for_the_stopped(void **state)
     (void)state;
     run_benign(stopped_scenario);
     expect(WEIR_SIM_LIVENESS, "nothing-can-run-process");
+    assert_string_equal(story, ""); // stopped before it ran at all
     assert_non_null(strstr(result.message, "actor 1 (process 1, stopped): can run"));
+}
+
+static void long_main(void *argument)
+{
+    (void)argument;
+    weir_sim_sleep(sim, 3600 * SECOND_NS);
+}
+
+static void killed_sleeper_scenario(struct weir_sim *it)
+{
+    uint32_t process = weir_sim_process_start(it, long_main, NULL);
+    sim_point_yield(it);
+    sim_process_kill(it, process);
+    (void)sim_block(it, SIM_BLOCKED_FILE, 7, UINT64_MAX);
+}
+
+static void test_deadline_of_the_killed(void **state)
+{
+    (void)state;
+    run_benign(killed_sleeper_scenario);
+    expect(WEIR_SIM_LIVENESS, "nothing-can-run-file");
+    assert_true(result.duration_ns < SECOND_NS);
 }
 
 static void many_processes_scenario(struct weir_sim *it)
@@ -898,10 +1024,13 @@ int main(void)
         cmocka_unit_test(test_quantum),
         cmocka_unit_test(test_healed_threads_take_turns),
         cmocka_unit_test(test_replayed_switch),
+        cmocka_unit_test(test_replayed_yield),
+        cmocka_unit_test(test_priorities),
         cmocka_unit_test(test_sleepers_wake_in_order),
         cmocka_unit_test(test_calls_fire_in_order),
         cmocka_unit_test(test_heap),
         cmocka_unit_test(test_wakes),
+        cmocka_unit_test(test_deadline_ends_with_the_wait),
         cmocka_unit_test(test_time_deviation),
         cmocka_unit_test(test_spinning_lets_time_pass),
         cmocka_unit_test(test_join),
@@ -913,6 +1042,7 @@ int main(void)
         cmocka_unit_test(test_stop_continue_kill),
         cmocka_unit_test(test_process_join),
         cmocka_unit_test(test_waiting_for_the_stopped),
+        cmocka_unit_test(test_deadline_of_the_killed),
         cmocka_unit_test(test_too_many_processes),
         cmocka_unit_test(test_same_seed_same_run),
         cmocka_unit_test(test_price),

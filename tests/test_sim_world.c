@@ -878,11 +878,11 @@ static void body_runtime(struct weir_sim *sim)
 // All kinds that a runtime meets which is refused nothing.
 static const uint32_t without_resource = ~(1u << WEIR_SIM_RESOURCE);
 
-static void runtime_seeds(uint32_t kinds, uint64_t seeds)
+static void runtime_seeds(uint32_t kinds, uint32_t workers_min, uint64_t seeds)
 {
     struct weir_sim_scenario scenario = {
         .name = "runtime", .about = "a test", .run = body_runtime, .kinds = kinds};
-    for (workers = 0; workers <= 3; workers++) {
+    for (workers = workers_min; workers <= 3; workers++) {
         for (uint64_t seed = 1; seed <= seeds; seed++) {
             struct weir_sim_options options = {.seed = seed, .poison = (uint8_t)seed};
             weir_sim_run(simulator, &scenario, &options, &result);
@@ -897,9 +897,17 @@ static void runtime_seeds(uint32_t kinds, uint64_t seeds)
 static void test_runtime(void **state)
 {
     (void)state;
-    runtime_seeds(without_resource, 100);
+    runtime_seeds(without_resource, 0, 100);
     assert_int_equal(weir_sim_probe(simulator, "runtime-used"), 400);
     assert_int_equal(weir_sim_probe(simulator, "runtime-refused"), 0);
+}
+
+// Also when memory, descriptors and threads are refused: all of it is given back, nobody hangs.
+static void test_runtime_refused(void **state)
+{
+    (void)state;
+    runtime_seeds(0, 1, 200);
+    assert_true(weir_sim_probe(simulator, "runtime-refused") > 10);
 }
 
 // The same seed is the same run, whatever the poison.
@@ -939,13 +947,13 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_clock),         cmocka_unit_test(test_entropy),
-        cmocka_unit_test(test_alloc),         cmocka_unit_test(test_heap_mistakes),
-        cmocka_unit_test(test_fork_guard),    cmocka_unit_test(test_threads),
-        cmocka_unit_test(test_futex),         cmocka_unit_test(test_futex_ends),
-        cmocka_unit_test(test_names),         cmocka_unit_test(test_close),
-        cmocka_unit_test(test_outside),       cmocka_unit_test(test_runtime),
-        cmocka_unit_test(test_runtime_again),
+        cmocka_unit_test(test_clock),           cmocka_unit_test(test_entropy),
+        cmocka_unit_test(test_alloc),           cmocka_unit_test(test_heap_mistakes),
+        cmocka_unit_test(test_fork_guard),      cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_futex),           cmocka_unit_test(test_futex_ends),
+        cmocka_unit_test(test_names),           cmocka_unit_test(test_close),
+        cmocka_unit_test(test_outside),         cmocka_unit_test(test_runtime),
+        cmocka_unit_test(test_runtime_refused), cmocka_unit_test(test_runtime_again),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
