@@ -24,7 +24,9 @@
     X(SIM_TRICK_FLUSH, "flushes at any moment, from threads of their own")                         \
     X(SIM_TRICK_CLOSE, "closes in the middle of the trouble")                                      \
     X(SIM_TRICK_FAIL, "memory, descriptors or threads run out, also at open")                      \
-    X(SIM_TRICK_LATE_NAME, "the name resolves, and badly, only after a while")
+    X(SIM_TRICK_LATE_NAME, "the name resolves, and badly, only after a while")                     \
+    X(SIM_TRICK_PATIENCE, "no flush at the end: all must arrive by itself")                        \
+    X(SIM_TRICK_BACKEND, "without workers: an event loop of its own waits for weir_backend_fd")
 #define SIM_TRICK_ENUM(name, about) name,
 enum sim_trick { SIM_TRICKS(SIM_TRICK_ENUM) SIM_TRICKS_COUNT };
 #undef SIM_TRICK_ENUM
@@ -42,6 +44,7 @@ struct sim_host_plan {
     struct weir_pool_options options; // its endpoint is `endpoint`
     char endpoint[256];
     uint32_t workers;
+    uint32_t turn_polls; // of one weir_turn, without workers
     enum sim_promise promise;
     struct sim_collector_options collectors[SIM_HOST_COLLECTORS_MAX]; // the auditor is filled in
     uint32_t collectors_count;
@@ -73,6 +76,7 @@ struct sim_host_profile {
     bool gap_records;      // may be drawn
     bool tight;            // a buffer that fills soon
     uint32_t collectors_max;
+    bool no_workers; // the host always drives the runtime
 };
 
 void sim_host_draw(struct weir_sim *sim, const struct sim_host_profile *profile,

@@ -195,7 +195,11 @@ void sim_host_draw(struct weir_sim *sim, const struct sim_host_profile *profile,
     plan_collectors(sim, profile, plan, kind);
     plan_traffic(sim, profile, plan);
     // A host that drives the runtime itself cannot wait for room.
-    plan->workers = weir_sim_draw(sim, "workers", options->full == WEIR_FULL_BLOCK ? 1 : 0, 3);
+    plan->workers =
+        profile->no_workers
+            ? 0
+            : weir_sim_draw(sim, "workers", options->full == WEIR_FULL_BLOCK ? 1 : 0, 3);
+    plan->turn_polls = draw_scaled(sim, "turn_polls", 1, 64);
     options->endpoint = plan->endpoint;
     plan->promise = plan_promise(plan);
 }

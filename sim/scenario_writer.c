@@ -12,7 +12,9 @@
 #define OLDEST (1u << WEIR_FULL_DROP_OLDEST)
 #define BLOCK (1u << WEIR_FULL_BLOCK)
 #define TRICK(name) (1u << SIM_TRICK_##name)
-#define PLAIN_TRICKS (TRICK(KEYS) | TRICK(PARTS) | TRICK(NEWLINES) | TRICK(NONSENSE) | TRICK(FLUSH))
+#define PLAIN_TRICKS                                                                               \
+    (TRICK(KEYS) | TRICK(PARTS) | TRICK(NEWLINES) | TRICK(NONSENSE) | TRICK(FLUSH) |               \
+     TRICK(PATIENCE))
 // Everything but the end of memory and descriptors, which has a scenario of its own.
 #define KINDS (((1u << WEIR_SIM_KINDS_COUNT) - 1) & ~(1u << WEIR_SIM_RESOURCE))
 

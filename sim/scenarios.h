@@ -14,7 +14,9 @@
     X(idle)                                                                                        \
     X(sync)                                                                                        \
     X(timer)                                                                                       \
+    X(segment)                                                                                     \
     X(writer)                                                                                      \
+    X(host)                                                                                        \
     X(load)    /* the talk's load test */                                                          \
     X(example) /* the worked example of the documentation: a wrong hand-over */
 

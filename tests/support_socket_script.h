@@ -244,20 +244,27 @@ static inline void do_look(struct script *script, int index)
 // ---- Time ----
 
 // Until the network has done what it will do by itself.
-static inline void settle(struct script *script, uint32_t milliseconds)
+static inline void settle_microseconds(struct script *script, uint32_t microseconds)
 {
     if (script->sim != NULL) {
-        weir_sim_sleep(script->sim, milliseconds * UINT64_C(1000000));
+        weir_sim_sleep(script->sim, microseconds * UINT64_C(1000));
     } else {
-        usleep(milliseconds * 1000);
+        usleep(microseconds);
     }
+}
+
+static inline void settle(struct script *script, uint32_t milliseconds)
+{
+    settle_microseconds(script, milliseconds * 1000);
 }
 
 // Until the peer has acknowledged all it will: delayed acknowledgements take 40 ms.
 static inline void settle_acknowledged(struct script *script, int index)
 {
     for (int tries = 0; tries < 60; tries++) {
-        if (CALL(script, socket_outstanding, fd_of(script, index)) <= 0) {
+        int state = CALL(script, socket_state, fd_of(script, index));
+        if (CALL(script, socket_outstanding, fd_of(script, index)) <= 0 || state < 0 ||
+            (state & (WEIR_FAULT | WEIR_HANGUP)) != 0) {
             return;
         }
         settle(script, 1);
@@ -363,8 +370,8 @@ struct scripts {
 
 static inline void script_init(struct script *script)
 {
-    *script =
-        (struct script){.text = malloc(SCRIPT_TEXT_BYTES), .payload = malloc(SCRIPT_PAYLOAD_BYTES)};
+    *script = (struct script){.text = malloc(SCRIPT_TEXT_BYTES),
+                              .payload = calloc(1, SCRIPT_PAYLOAD_BYTES)};
     assert_non_null(script->text);
     assert_non_null(script->payload);
 }
@@ -432,8 +439,8 @@ static inline bool scripts_same(struct scripts *scripts, script_body *body, uint
     }
     size_t real_line = strcspn(real->text + at, "\n");
     size_t simulated_line = strcspn(simulated->text + at, "\n");
-    fprintf(stderr, "%.*s  kernel     %.*s\n  simulator  %.*s\n", (int)at, real->text, (int)real_line,
-                real->text + at, (int)simulated_line, simulated->text + at);
+    fprintf(stderr, "%.*s  kernel     %.*s\n  simulator  %.*s\n", (int)at, real->text,
+            (int)real_line, real->text + at, (int)simulated_line, simulated->text + at);
     return false;
 }
 

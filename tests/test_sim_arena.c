@@ -189,8 +189,8 @@ static void test_release_names_what_is_wrong(void **state)
     assert_int_equal(sim_arena_release(arena, memory, 100, &number), SIM_HEAP_TWICE);
     assert_int_equal(number, block);
     size_t stack_bytes;
-    assert_int_equal(release(sim_arena_stack(arena, 0, &stack_bytes), stack_bytes),
-                     SIM_HEAP_NOT_A_BLOCK);
+    void *stack = sim_arena_stack(arena, 0, &stack_bytes);
+    assert_int_equal(release(stack, stack_bytes), SIM_HEAP_NOT_A_BLOCK);
 }
 
 static void test_an_overwritten_red_zone_is_found(void **state)

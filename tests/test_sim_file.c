@@ -971,9 +971,19 @@ static void body_forgotten(struct weir_sim *sim)
     (void)sim_poller_wait(sim, &poller, events, 8, UINT64_MAX);
 }
 
+// Disarmed, the timer is nothing to wait for.
+static void body_disarmed(struct weir_sim *sim)
+{
+    struct weir_poller poller = poller_open(sim);
+    check(sim_poller_arm(sim, &poller, weir_sim_now_ns(sim) + MS) == 0);
+    check(sim_poller_arm(sim, &poller, WEIR_NEVER) == 0);
+    (void)weir_sim_wait(sim, poller.fd, WEIR_READABLE, UINT64_MAX);
+}
+
 static void test_forgotten(void **state)
 {
     (void)state;
+    expect_failure(body_disarmed, WEIR_SIM_LIVENESS, "nothing-can-run-file");
     expect_failure(body_forgotten, WEIR_SIM_LIVENESS, "nothing-can-run-poller");
 }
 

@@ -172,7 +172,8 @@ static void script_tcp(struct script *script)
             do_close(script, 2);
         }
         tcp_operation(script, &random, end);
-        settle(script, 1);
+        settle_microseconds(script,
+                            100); // loopback delivers before the call returns, nearly always
         do_events(script);
     }
     for (int end = 0; end < 2; end++) {
