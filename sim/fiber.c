@@ -1,12 +1,12 @@
-// Fibers: what belongs to a fiber besides its registers, and telling AddressSanitizer of the switch.
+// Fibers: what belongs to a fiber besides its registers, and what ASan is told of a switch.
 //
 // The program's own thread-local objects lie in one block, described by the PT_TLS header of the
 // main program; each fiber has a copy of it, which the switch exchanges. Not in a statically linked
 // program, where libc's own are in the same block and belong to the OS thread; nor under ASan.
 //
 // ASan keeps locals that might be returned from in a "fake stack". An abandoned fiber's is taken
-// over by the fiber that reuses its stack; now and then __asan_handle_no_return makes it drop the dead
-// frames. That takes microseconds, and until then dead frames only take up room.
+// over by the fiber that reuses its stack; now and then __asan_handle_no_return makes it drop the
+// dead frames. That takes microseconds, and until then dead frames only take up room.
 #include "sim/fiber.h"
 
 #include <errno.h>

@@ -3,8 +3,8 @@
 // x86-64 and aarch64 have a switch of a dozen instructions that saves what the ABI calls
 // callee-saved, the floating-point control word included; others use ucontext. errno belongs to the
 // fiber, and so do the program's own _Thread_local objects (saved and restored by copy, where the
-// program has any, is not linked statically and not built with ASan). ASan is told of each switch. A
-// fiber that was left in the middle of its body is reused by initialising it again.
+// program has any, is not linked statically and not built with ASan). ASan is told of each switch.
+// A fiber that was left in the middle of its body is reused by initialising it again.
 #ifndef WEIR_SIM_FIBER_H
 #define WEIR_SIM_FIBER_H
 
@@ -28,8 +28,8 @@ struct sim_fiber {
 // Of the program's first, ordinary stack.
 void sim_fiber_init_host(struct sim_fiber *fiber);
 // Makes a fiber that will call entry(argument) on this stack; entry must not return. Fresh stack is
-// filled with `poison` as far as `poison_bytes`. The struct must be all zeros the first time; may be
-// called again for a fiber that is not running.
+// filled with `poison` as far as `poison_bytes`. The struct must be all zeros the first time;
+// may be called again for a fiber that is not running.
 void sim_fiber_init(struct sim_fiber *fiber, void *stack, size_t stack_bytes, void (*entry)(void *),
                     void *argument, uint8_t poison, size_t poison_bytes);
 void sim_fiber_deinit(struct sim_fiber *fiber); // frees what init allocated, not the stack

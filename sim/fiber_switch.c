@@ -1,4 +1,4 @@
-// The switch from one stack to another: what a call must keep is pushed, the stack pointer exchanged.
+// The switch between stacks: what a call must keep is pushed, the stack pointer exchanged.
 //
 // What must be kept is in "System V Application Binary Interface, AMD64 Architecture Processor
 // Supplement" 3.2.1 (rbx, rbp, r12 to r15, the control bits of MXCSR, the x87 control word) and in

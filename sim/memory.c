@@ -14,11 +14,14 @@
 // What a load may return: the newest store, or an older one up to and including the first that
 //   - happened before the load (write-read coherence), or was loaded by something that did
 //     (read-read coherence);
-//   - is sequentially consistent, or was loaded so, if the load is seq_cst; or if a seq_cst fence
-//     that came after that access happens before the load;
+//   - is sequentially consistent, if the load is; or if a seq_cst fence that came after the store
+//     happens before the load;
 //   - happened before, or was loaded before, a seq_cst fence: any so far, if the load is seq_cst;
 //     otherwise one older than the last seq_cst fence that happens before the load.
-// The last two are the four cases of 31.4p4, with the total order S being the order of execution.
+// The last two are the four cases of 31.4p4, with the total order S being the order of execution;
+// but a seq_cst load does not make the store it read one that later seq_cst loads must see. By the
+// letter of C++20 it does; C11 (7.17.3p6) and RC11 (Lahav et al., PLDI 2017) do not ask for it, and
+// x86 does not give it: a thread sees its own release store before others do.
 // Fences are not edges of happens-before by themselves: what a seq_cst fence orders is not thereby
 // free of data races.
 //
@@ -273,9 +276,6 @@ static sim_value store_load(struct sim_memory *memory, uint32_t actor, struct si
                             enum sim_order order)
 {
     store_see(memory, actor, store);
-    if (order == SIM_ORDER_SEQ_CST && store->sequential == 0) {
-        store->sequential = memory->fences_count + 1;
-    }
     store_acquire(memory, actor, store, order);
     return store->value;
 }

@@ -124,7 +124,8 @@ static void turn_offer(struct weir_sim *sim, bool yielded)
     }
 }
 
-// What to name a deadlock after: the first thread of process 0 that does not wait for another's end.
+// What to name a deadlock after: the first thread of process 0 that waits for more than another's
+// end.
 static enum sim_reason stuck_reason(const struct sim_threads *threads)
 {
     enum sim_reason reason = SIM_BLOCKED_JOIN;

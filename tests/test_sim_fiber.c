@@ -1,4 +1,4 @@
-// Fibers: order, registers, floating-point modes, errno, thread-local objects, reuse, and the price.
+// Fibers: order, registers, floating-point modes, errno, thread-local objects, reuse, the price.
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
