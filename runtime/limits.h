@@ -9,6 +9,7 @@
 #define WEIR_BUDGET 4
 #define WEIR_POLLS_BETWEEN_EVENTS 3
 #define WEIR_LIFO_POLLS_MAX 2
+#define WEIR_LOOKUPS_MAX 3
 #else
 // A worker's run queue: 2 KiB of pointers stays in first-level cache; overflow goes to the mailbox.
 #define WEIR_QUEUE_SLOTS 256
@@ -20,6 +21,8 @@
 // Tasks run from the LIFO slot in a row before the queue gets its turn: two tasks that wake each
 // other would otherwise keep the worker to themselves.
 #define WEIR_LIFO_POLLS_MAX 3
+// Name lookups waiting or under way at once in one runtime; more are refused and tried again.
+#define WEIR_LOOKUPS_MAX 64
 #endif
 
 // Worker threads of one runtime. More than the largest hosts have cores is a mistake.
@@ -36,8 +39,6 @@
 // Repetitions of one call that a signal interrupted. A nonblocking call is as good as never
 // interrupted; more than this in a row is a broken system, reported as -EINTR.
 #define WEIR_INTERRUPTS_MAX 16
-// Name lookups waiting or under way at once in one runtime; more are refused and tried again.
-#define WEIR_LOOKUPS_MAX 64
 // Addresses kept of one name.
 #define WEIR_ADDRESSES_MAX 8
 // Host names: RFC 1035 allows 255 octets on the wire, 253 in text.

@@ -32,6 +32,14 @@ static void runtime_stop_threads(struct weir_runtime *runtime, uint32_t started_
     }
 }
 
+// A host's timer is made now, when there is somebody to tell that there is none to be had.
+static int runtime_make_timer(struct weir_runtime *runtime)
+{
+    struct weir_poller *poller = &runtime->reactor.poller;
+    int error = runtime->os.poller_arm(runtime->os.self, poller, WEIR_NEVER - 1);
+    return error < 0 ? error : runtime->os.poller_arm(runtime->os.self, poller, WEIR_NEVER);
+}
+
 static int runtime_start_threads(struct weir_runtime *runtime)
 {
     for (uint32_t i = 0; i < runtime->threads_count; i++) {
@@ -45,6 +53,7 @@ static int runtime_start_threads(struct weir_runtime *runtime)
     }
     if (runtime->threads_count == 0) {
         weir_worker_turn_init(&runtime->workers[0]);
+        return runtime_make_timer(runtime);
     }
     return 0;
 }

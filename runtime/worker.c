@@ -261,9 +261,10 @@ uint32_t weir_worker_turn(struct weir_worker *worker, uint32_t polls_max, uint64
         }
         polls += worker_run(worker, task, polls_max - polls);
     }
-    if (turn_sleep(worker)) {
+    bool work = turn_sleep(worker);
+    int armed = os->poller_arm(os->self, poller, weir_timers_next_ns(&worker->timers));
+    if (work || armed < 0) { // without its timer the host comes back at once and tries again
         os->poller_wake(os->self, poller);
     }
-    (void)os->poller_arm(os->self, poller, weir_timers_next_ns(&worker->timers));
     return polls;
 }

@@ -223,6 +223,18 @@ void sim_auditor_gaps(struct sim_auditor *auditor, const struct weir_metrics *me
     }
 }
 
+void sim_auditor_memory(struct sim_auditor *auditor, uint64_t cap_bytes, uint64_t allocated_bytes,
+                        uint64_t beside_bytes_max, const struct weir_metrics *metrics)
+{
+    if (metrics->memory_bytes > cap_bytes ||
+        allocated_bytes > metrics->memory_bytes + beside_bytes_max) {
+        sim_auditor_fail(auditor, "memory-over-cap",
+                         "the pool says %llu of %llu bytes, and %llu were allocated",
+                         (unsigned long long)metrics->memory_bytes, (unsigned long long)cap_bytes,
+                         (unsigned long long)allocated_bytes);
+    }
+}
+
 void sim_auditor_finish(struct sim_auditor *auditor, const struct weir_metrics *metrics)
 {
     const char *wrong = sim_auditor_books(auditor, metrics);

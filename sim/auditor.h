@@ -27,6 +27,7 @@
 //   flush-early, close-early    it gave up before its time was over
 //   flush-late, close-late      it came back long after
 //   alive-after-close           the pool took a message, or sent, after it was closed
+//   busy-loop                   a writer that looks at the clock and does nothing
 #ifndef WEIR_SIM_AUDITOR_H
 #define WEIR_SIM_AUDITOR_H
 
@@ -139,6 +140,9 @@ const char *sim_auditor_books(const struct sim_auditor *auditor,
                               const struct weir_metrics *metrics);
 // At rest, after a connection: gap records add up.
 void sim_auditor_gaps(struct sim_auditor *auditor, const struct weir_metrics *metrics);
+// The pool's own figure against what its options allow, and what was allocated against that figure.
+void sim_auditor_memory(struct sim_auditor *auditor, uint64_t cap_bytes, uint64_t allocated_bytes,
+                        uint64_t beside_bytes_max, const struct weir_metrics *metrics);
 // At the very end: closed, and the collectors have read what there was.
 void sim_auditor_finish(struct sim_auditor *auditor, const struct weir_metrics *metrics);
 

@@ -22,6 +22,7 @@ enum sim_command_exit {
 
 #define SIM_NS_PER_S UINT64_C(1000000000)
 #define SIM_JOBS_MAX 256
+#define SIM_POISON_DEFAULT 0xa5 // neither a small number nor, eight times, an address
 #define SIM_TEXT_BYTES 2048 // of one line of a report, such as sim_run_describe's
 
 // ---- Options (command_options.c, command_values.c, command_select.c) ----
@@ -159,8 +160,8 @@ uint64_t sim_fnv(uint64_t hash, const void *bytes, size_t bytes_count);
 const char *sim_build_id(void);
 // Where a code position lies: "+0x1a2b" in the program, "libc.so.6+0x1a2b" elsewhere.
 void sim_build_position(const void *where, char *text, size_t text_bytes);
-// The text with the program's code positions, " +0x1a2b", as "function file:line", where addr2line(1)
-// is there and knows them; else as it was.
+// The text with the program's code positions, " +0x1a2b", as "function file:line", where
+// addr2line(1) is there and knows them; else as it was.
 //   memory   the caller frees it; NULL: none left.
 char *sim_symbols_resolve(const char *text);
 
@@ -246,7 +247,7 @@ struct sim_failure {
 //            differently.
 enum weir_sim_verdict sim_failure_report(const struct sim_command *command,
                                          const struct sim_failure *failure);
-// The same of a run that is the simulator's last one, in this process. It is replayed from its record.
+// The same of the simulator's last run, in this process. It is replayed from its record.
 //   seed     NULL: none led to it.
 //   origin   what answered: a strategy, or "exhaust".
 enum weir_sim_verdict sim_failure_tell(const struct sim_command *command, struct weir_sim *sim,

@@ -1,8 +1,8 @@
-// Runs in this process, and what becomes of a crash in one: a verdict, with the seed and the record.
+// Runs in this process, and what becomes of a crash in one: a verdict, with seed and record.
 //
-// A signal in the code under test is turned into a call of weir_sim_fail: the handler, on a stack of
-// its own, makes the thread go on in crash_tell, on another spare stack, since the fiber's may be
-// what overflowed. The run is over then; the simulator may have been hit in the middle of an
+// A signal in the code under test is turned into a call of weir_sim_fail: the handler, on a stack
+// of its own, makes the thread go on in crash_tell, on another spare stack, since the fiber's may
+// be what overflowed. The run is over then; the simulator may have been hit in the middle of an
 // operation, or by a wild write, so that a worker that had a crash starts anew. Under ASan, whose
 // reports say more, only the endless loop is handled here, by abort.
 #include <signal.h>

@@ -37,7 +37,7 @@ struct sim_probe_row {
     uint64_t met;
 };
 
-// What was done for one scenario. Written by one process; `runs` and `virtual_ns` are read meanwhile.
+// What was done for one scenario. One process writes; `runs` and `virtual_ns` are read meanwhile.
 struct sim_row {
     _Atomic uint64_t runs, virtual_ns;
     uint64_t failures, steps, busy_ns;

@@ -50,7 +50,7 @@ static char *again_make(const struct sim_command *command, const char *scenario,
         if (command->steps_max != 0) {
             fprintf(file, " --steps %" PRIu64, command->steps_max);
         }
-        if (command->poison != 0) {
+        if (command->poison != SIM_POISON_DEFAULT) {
             fprintf(file, " --poison %u", command->poison);
         }
     }
@@ -117,7 +117,8 @@ static void record_try(struct report *report, struct weir_sim *sim, uint32_t sce
     const struct sim_record *record = &report->record;
     const struct weir_sim_options options = {.deviations = record->deviations,
                                              .deviations_count = record->deviations_count,
-                                             .steps_max = record->steps_max};
+                                             .steps_max = record->steps_max,
+                                             .poison = report->command->poison};
     struct weir_sim_result result;
     weir_sim_run(sim, &report->command->scenarios[scenario], &options, &result);
     if (result.verdict != record->verdict || strcmp(result.name, record->name) != 0) {

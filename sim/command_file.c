@@ -1,4 +1,4 @@
-// Replay files, written: the record of a failed run as text, a thing per line, a checksum at its end.
+// Replay files, written: the record of a failed run as text, a thing per line, then a checksum.
 //
 //     weir-sim replay 1
 //     build 3f2a...

@@ -233,6 +233,7 @@ bool sim_options_parse(struct sim_command *command, int count, char **values, in
                     : processors > SIM_JOBS_MAX ? SIM_JOBS_MAX
                                                 : (uint32_t)processors;
     command->context = CONTEXT_DEFAULT;
+    command->poison = SIM_POISON_DEFAULT;
     command->selected = calloc(command->scenarios_count + 1, sizeof *command->selected);
     if (command->selected == NULL) {
         sim_say(command, "no memory");

@@ -81,10 +81,10 @@ void sim_prose_tell(FILE *to, const struct weir_sim_deviation *deviation,
         break;
     case WEIR_SIM_WORK: work_print(to, deviation, consequence); break;
     default:
-        fprintf(to, "thread %" PRIu32 ", %s %s: %s (%" PRIu32 ")", deviation->actor,
-                ordinal(deviation->number + 1, text, sizeof text),
-                sim_kind_label((enum weir_sim_kind)deviation->kind),
-                sim_kind_about((enum weir_sim_kind)deviation->kind), deviation->value);
+        fprintf(to, "thread %" PRIu32 ": %s (%s %" PRIu32 ", at its %s decision of that kind)",
+                deviation->actor, sim_kind_about((enum weir_sim_kind)deviation->kind),
+                sim_kind_label((enum weir_sim_kind)deviation->kind), deviation->value,
+                ordinal(deviation->number + 1, text, sizeof text));
         break;
     }
 }

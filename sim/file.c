@@ -1,4 +1,4 @@
-// The descriptor table: lowest free numbers, edges, threads that wait as in poll(), a process's end.
+// The descriptor table: lowest free numbers, edges, waiting as in poll(), the end of a process.
 #include "sim/poller.h"
 
 #include <errno.h>

@@ -1,9 +1,9 @@
 // Futexes, as futex(2) and its FUTEX_WAIT_BITSET and FUTEX_WAKE say.
 //
-// The word is compared and the thread put to sleep in one step. A wait whose deadline has passed, or
-// that a signal has ended, can still be chosen by a wake until its thread runs again, and then was
-// woken: as in the kernel, whose waiter takes itself out of the queue. Waking orders nothing: what
-// the waker wrote before is seen only through the atomics of the code under test.
+// The word is compared and the thread put to sleep in one step. A wait whose deadline has passed,
+// or that a signal has ended, can still be chosen by a wake until its thread runs again, and then
+// was woken: as in the kernel, whose waiter takes itself out of the queue. Waking orders nothing:
+// what the waker wrote before is seen only through the atomics of the code under test.
 #include "sim/futex.h"
 
 #include <errno.h>

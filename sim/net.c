@@ -190,7 +190,7 @@ int sim_socket_take_error(struct sim_socket *socket)
 void sim_socket_happened(struct weir_sim *sim, const struct sim_socket *socket,
                          enum sim_network what, uint64_t bytes)
 {
-    sim_event(sim, SIM_EVENT_NETWORK, socket->number, what, bytes, NULL);
+    sim_event(sim, SIM_EVENT_NETWORK, socket->file, what, bytes, NULL);
 }
 
 // ---- The queue of connections to accept ----

@@ -1,11 +1,11 @@
 // The network: a model of Linux's sockets, as a program can observe them.
 //
-// Unix streams (truesize accounting of what the peer has not read; at a close the order reset,
-// hang-up, purge), datagrams, TCP (acknowledged is not read; a window that closes; the first write
-// after the peer's close succeeds and is lost; resets that come late). Each function is an os.h call
-// without its preemption point, which world.c makes; faults are injected for process 0 only. The
-// facts are from notes of measurements on Linux 6.18 and are held against the running kernel by
-// tests/test_sim_socket.c.
+// Unix streams (truesize accounting of what the peer has not read; at a close the order dead,
+// hang-up with reset, purge), datagrams, TCP (acknowledged is not read; a window that closes; the
+// first write after the peer's close succeeds and is lost; resets that come late). Each function is
+// an os.h call without its preemption point, which world.c makes; faults are injected for process 0
+// only. The facts are from measurements on Linux 6.18 and are held against the running kernel by
+// tests/test_sim_socket*.c.
 #ifndef WEIR_SIM_NET_H
 #define WEIR_SIM_NET_H
 

@@ -310,10 +310,13 @@ static uint32_t datagram_ready(struct sim_socket *socket)
     if (socket->units.count > 0) {
         ready |= WEIR_READABLE;
     }
-    if (peer_full(socket)) {
-        socket->flags |= SIM_WAITS;
-    } else if (socket->transport == SIM_UDP || sim_unix_writable(socket)) {
-        ready |= WEIR_WRITABLE;
+    if (socket->transport == SIM_UDP) {
+        return ready | WEIR_WRITABLE;
+    }
+    if (sim_unix_writable(socket)) {
+        bool full = peer_full(socket);
+        socket->flags |= full ? SIM_WAITS : 0;
+        ready |= full ? 0 : WEIR_WRITABLE;
     }
     return ready;
 }

@@ -296,7 +296,8 @@ struct sim_socket *sim_address_unix(struct sim_net *net, enum sim_transport tran
 struct sim_socket *sim_address_port(struct sim_net *net, enum sim_transport transport,
                                     const struct weir_address *address,
                                     const struct weir_address *from);
-void sim_address_forget(struct sim_net *net, const struct weir_address *address); // unlink
+// As unlink(): the name in the file system goes; whoever is bound to it stays.
+void sim_address_forget(struct sim_net *net, const struct weir_address *address);
 uint16_t sim_address_port_of(const struct weir_address *address);
 
 // ---- Unix streams ----

@@ -1,8 +1,7 @@
-// Timers of TCP: when a SYN is sent again, when a connection is given up, what a link that was down
-// leaves to be sent again.
+// Timers of TCP: another SYN, a connection that is given up, what a link that was down held up.
 //
-// A timer is only set where it can end something, so that a run in which nothing can happen any more
-// is seen to be stuck.
+// A timer is only set where it can end something, so that a run in which nothing can happen any
+// more is seen to be stuck.
 #include <errno.h>
 
 #include "sim/net_state.h"

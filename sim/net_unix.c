@@ -1,10 +1,10 @@
 // Unix streams, as net/unix/af_unix.c of Linux 6.18 has them.
 //
-// What a send queues at the receiver is one buffer per write, larger ones in pieces, each charged to
-// the sender with all its memory until the receiver has read the last byte of it. A socket that goes
-// (1) is marked dead, so that no send reaches it, (2) hangs its peer up, with ECONNRESET if anything
-// was unread or the connection was never accepted, and (3) throws its queue away. Between these steps
-// others run: a decision (WEIR_SIM_DELAY) says for how long.
+// What a send queues at the receiver is one buffer per write, larger ones in pieces, each charged
+// to the sender with all its memory until the receiver has read the last byte of it. A socket that
+// goes (1) is marked dead, so that no send reaches it, (2) hangs its peer up, with ECONNRESET if
+// anything was unread or the connection was never accepted, and (3) throws its queue away. Between
+// these steps others run: a decision (WEIR_SIM_DELAY) says for how long.
 #include <errno.h>
 
 #include "runtime/assert.h"

@@ -1,14 +1,14 @@
-// Segments on their way between two TCP sockets: in order, at once unless a decision makes them late.
+// Segments between two TCP sockets: in order, at once unless a decision makes them late.
 //
-// Nothing is lost but by a link that is down. Sending only puts a segment into the receiver's queue;
-// the outermost call delivers what is due, so that an answer to an answer nests nothing.
+// Nothing is lost but by a link that is down. Sending only puts a segment into the receiver's
+// queue; the outermost call delivers what is due, so that an answer to an answer nests nothing.
 #include "runtime/assert.h"
 #include "sim/net_state.h"
 
 // A connection's maximum segment, as far as Nagle's algorithm (RFC 896) looks at it.
 #define SEGMENT_BYTES 1448u
 
-// How late the segments of one call are, and what answers them. In halves: the first one is on time.
+// How late the segments of one call are, and what answers them. Halves: the first one is on time.
 static const struct {
     uint32_t segment_ns, answer_ns;
     bool halves;

@@ -23,7 +23,7 @@ struct sim_watch {
     enum sim_watch_state state;
     uint32_t interest; // a set of enum weir_readiness
     uint64_t token;
-    int previous, next;   // descriptors in the ready list, -1: none
+    int previous, next; // descriptors in the ready list, -1: none
 };
 
 struct sim_file {

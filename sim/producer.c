@@ -39,6 +39,16 @@ static struct sim_message producer_next(struct sim_producer *me)
     };
 }
 
+// The pool's answer. Where the host's threads talk to each other, one that flushes afterwards knows
+// of it; where they do not, "before" has no meaning between them.
+static void producer_answer(struct sim_producer *me, uint32_t sequence, int error)
+{
+    sim_auditor_answer(me->auditor, me->number, sequence, error);
+    if (me->logged != NULL) {
+        sim_memory_release(me->sim->memory, sim_actor(me->sim), me->logged);
+    }
+}
+
 // All messages of one thread go to one writer: it uses one key for all of them, or none.
 static struct weir_log_options producer_options(struct sim_producer *me)
 {
@@ -69,7 +79,7 @@ int sim_producer_log(struct sim_producer *me)
         parts[parts_count++] = (struct weir_iovec){bytes + at, message.bytes - at};
         error = weir_logv(me->pool, &options, parts, parts_count);
     }
-    sim_auditor_answer(me->auditor, message.producer, message.sequence, error);
+    producer_answer(me, message.sequence, error);
     return error;
 }
 
@@ -91,7 +101,7 @@ static void producer_slot(struct sim_producer *me)
     sim_auditor_offer(me->auditor, message.producer, message.sequence, message.bytes);
     int error = weir_reserve(me->pool, &options, message.bytes, &slot);
     if (error != 0) {
-        sim_auditor_answer(me->auditor, message.producer, message.sequence, error);
+        producer_answer(me, message.sequence, error);
         return;
     }
     sim_auditor_hold(me->auditor, message.producer, message.sequence);
@@ -111,7 +121,7 @@ static void producer_slot(struct sim_producer *me)
     sim_message_write(&message, slot.bytes);
     sim_auditor_offer(me->auditor, message.producer, message.sequence, message.bytes);
     error = weir_commit(me->pool, &slot, message.bytes);
-    sim_auditor_answer(me->auditor, message.producer, message.sequence, error);
+    producer_answer(me, message.sequence, error);
 }
 
 static void producer_nonsense(struct sim_producer *me)

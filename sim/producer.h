@@ -3,6 +3,7 @@
 #define WEIR_SIM_PRODUCER_H
 
 #include "sim/host.h"
+#include "sim/memory.h"
 
 struct sim_producer {
     struct weir_sim *sim;
@@ -12,6 +13,8 @@ struct sim_producer {
     uint32_t number;
     uint32_t sequence; // of the next message
     uint64_t random;   // the state of its own choices
+    struct sim_clock
+        *logged; // if not NULL: what the host's threads tell each other of what they did
     bool done;
 };
 

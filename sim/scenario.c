@@ -64,6 +64,12 @@ uint64_t weir_sim_probe(const struct weir_sim *sim, const char *name)
     return probe == NULL ? 0 : probe->met;
 }
 
+uint64_t weir_sim_memory_bytes(struct weir_sim *sim)
+{
+    size_t peak_bytes;
+    return sim_arena_bytes(sim->arena, 0, &peak_bytes);
+}
+
 void weir_sim_note(struct weir_sim *sim, const char *format, ...)
 {
     char text[96];

@@ -390,6 +390,70 @@ static void idle_poller(struct weir_sim *sim)
     weir_runtime_destroy(runtime);
 }
 
+// ---- A host that drives a runtime without threads, and sleeps on its descriptor ----
+
+struct caller {
+    struct meeting *meeting;
+    struct weir_notify *notify;
+    struct weir_runtime *runtime;
+    uint32_t calls;
+};
+
+struct listener {
+    struct weir_future future;
+    _Atomic uint32_t *heard;
+    struct weir_notify *notify;
+    struct weir_notified wait;
+};
+
+static enum weir_poll listener_poll(struct weir_future *future, struct weir_context *context)
+{
+    struct listener *me = (struct listener *)future;
+    weir_begin(me);
+    for (;;) {
+        weir_notified_init(&me->wait, me->notify);
+        weir_await(me, context, &me->wait);
+        atomic_fetch_add_explicit(me->heard, 1, memory_order_relaxed);
+    }
+    weir_exit(me);
+    weir_drop(&me->wait.future, context);
+    weir_end(me);
+}
+
+// A call that is heard before the next one is made: none may be lost.
+static void caller_main(void *argument)
+{
+    struct caller *me = argument;
+    for (uint32_t i = 1; i <= me->calls; i++) {
+        weir_notify_one(me->notify, NULL);
+        meeting_watch(me->meeting, i);
+    }
+}
+
+static void idle_host(struct weir_sim *sim)
+{
+    struct weir_runtime *runtime = scenario_runtime(sim, 0);
+    struct meeting meeting = {.sim = sim, .os = weir_sim_os(sim)};
+    struct weir_notify notify;
+    weir_notify_init(&notify, runtime);
+    struct caller caller = {&meeting, &notify, runtime, weir_sim_draw(sim, "calls", 1, 5)};
+    struct listener listener = {
+        .future = {.poll = listener_poll}, .heard = &meeting.arrived, .notify = &notify};
+    scenario_spawn(sim, runtime, &listener, NULL);
+    uint32_t actor = weir_sim_start(sim, caller_main, &caller);
+    uint32_t polls_max = weir_sim_draw(sim, "polls_max", 1, 4);
+    uint64_t wait_ns = weir_sim_draw(sim, "waits_inside", 0, 1) == 0 ? 0 : WEIR_NEVER;
+    while (atomic_load_explicit(&meeting.arrived, memory_order_relaxed) < caller.calls) {
+        if (wait_ns == 0) {
+            (void)weir_sim_wait(sim, weir_backend_fd(runtime), WEIR_READABLE, WEIR_NEVER);
+        }
+        (void)weir_turn(runtime, polls_max, wait_ns);
+        meeting.os->futex_wake(meeting.os->self, &meeting.arrived, UINT32_MAX);
+    }
+    weir_sim_join(sim, actor);
+    weir_runtime_destroy(runtime);
+}
+
 const struct weir_sim_scenario sim_scenarios_idle[] = {
     {.name = "idle-protocol",
      .about = "sleeping and waking alone: what a worker queues and never takes reaches the others",
@@ -413,5 +477,10 @@ const struct weir_sim_scenario sim_scenarios_idle[] = {
      .about = "a worker is held up until another has noticed that a socket is readable",
      .run = idle_poller,
      .kinds = SCENARIO_RUNTIME_KINDS & ~(1u << WEIR_SIM_INTERRUPT)},
+    {.name = "idle-host",
+     .about =
+         "a host without worker threads sleeps on the runtime's descriptor; another thread calls",
+     .run = idle_host,
+     .kinds = SCENARIO_RUNTIME_KINDS},
     {0},
 };

@@ -238,7 +238,12 @@ static void stretch_finish(struct stretch *me)
     uint64_t dropped = atomic_load_explicit(&me->dropped_messages, memory_order_relaxed);
     uint64_t dropped_voids = atomic_load_explicit(&me->dropped_voids, memory_order_relaxed);
     weir_sim_check(me->sim, counts.exact && counts.messages == accepted, "segment-books");
-    weir_sim_check(me->sim, counts.free_count == me->options.segment_count, "segment-leaked");
+    // A thread that was about to open the next segment when the row was shut has put it in its slot.
+    uint32_t slotted = me->profile->shuts ? 1 : 0;
+    weir_sim_check(me->sim,
+                   counts.free_count == me->options.segment_count ||
+                       counts.free_count + slotted == me->options.segment_count,
+                   "segment-leaked");
     weir_sim_check(me->sim, me->taken_messages + dropped == accepted, "segment-message-lost");
     weir_sim_check(me->sim, me->taken_voids + dropped_voids == voids, "segment-void-lost");
     weir_sim_check(me->sim, seen + me->taken_voids == me->taken_messages, "segment-message-lost");

@@ -399,6 +399,105 @@ static void sync_select(struct weir_sim *sim)
     weir_runtime_destroy(runtime);
 }
 
+// ---- More permits than one poll may take: the budget ends in the middle ----
+
+#define PERMITS 12
+
+struct greedy {
+    struct weir_future future;
+    struct weir_notify *notify;
+    uint32_t taken;
+    struct weir_notified wait;
+};
+
+static enum weir_poll greedy_poll(struct weir_future *future, struct weir_context *context)
+{
+    struct greedy *me = (struct greedy *)future;
+    weir_begin(me);
+    for (; me->taken < PERMITS; me->taken++) {
+        weir_notify_one(me->notify, context);
+        weir_notified_init(&me->wait, me->notify);
+        weir_await(me, context, &me->wait);
+    }
+    weir_return(me, 1);
+    weir_exit(me);
+    weir_drop(&me->wait.future, context);
+    weir_end(me);
+}
+
+static void sync_budget(struct weir_sim *sim)
+{
+    struct weir_runtime *runtime = scenario_runtime(sim, weir_sim_draw(sim, "workers", 1, 2));
+    struct weir_notify notify;
+    weir_notify_init(&notify, runtime);
+    struct greedy greedy = {.future = {.poll = greedy_poll}, .notify = &notify};
+    struct weir_handle handle;
+    scenario_spawn(sim, runtime, &greedy, &handle);
+    weir_sim_check(sim, scenario_join(runtime, handle) == 1, "join-result");
+    weir_runtime_destroy(runtime);
+}
+
+// ---- Notify all, while waiters leave for another reason and their cells are used again ----
+
+struct leaver {
+    struct weir_future future;
+    struct weir_sim *sim;
+    struct weir_notified wait;
+    struct weir_oneshot_recv recv;
+    int winner;
+};
+
+static enum weir_poll leaver_poll(struct weir_future *future, struct weir_context *context)
+{
+    struct leaver *me = (struct leaver *)future;
+    weir_begin(me);
+    weir_select(me, context, me->winner, NULL, &me->wait.future, &me->recv.future);
+    weir_sim_sometimes(me->sim, me->winner == 0 ? "left-notified" : "left-otherwise");
+    weir_return(me, 1);
+    weir_exit(me);
+    weir_drop(&me->wait.future, context);
+    weir_drop(&me->recv.future, context);
+    weir_end(me);
+}
+
+static void leaver_spawn(struct weir_sim *sim, struct weir_runtime *runtime,
+                         struct weir_notify *notify, struct shot *shot, struct weir_handle *handle)
+{
+    struct leaver leaver = {.future = {.poll = leaver_poll}, .sim = sim};
+    shot->value = 1;
+    weir_oneshot_init(&shot->oneshot);
+    weir_notified_init(&leaver.wait, notify);
+    weir_oneshot_recv_init(&leaver.recv, &shot->oneshot);
+    scenario_spawn(sim, runtime, &leaver, handle);
+}
+
+static void sync_notify_all(struct weir_sim *sim)
+{
+    struct weir_runtime *runtime = scenario_runtime(sim, weir_sim_draw(sim, "workers", 1, 3));
+    struct weir_notify notify;
+    weir_notify_init(&notify, runtime);
+    uint32_t rounds = weir_sim_draw(sim, "rounds", 1, 3);
+    for (uint32_t round = 0; round < rounds; round++) {
+        struct shot shots[3];
+        uint32_t actors[3];
+        struct weir_handle handles[3];
+        uint32_t leavers = weir_sim_draw(sim, "leavers", 1, 3);
+        for (uint32_t i = 0; i < leavers; i++) {
+            leaver_spawn(sim, runtime, &notify, &shots[i], &handles[i]);
+        }
+        for (uint32_t i = 0; i < leavers; i++) {
+            actors[i] = weir_sim_start(sim, shot_main, &shots[i]);
+        }
+        weir_notify_all(&notify, NULL);
+        for (uint32_t i = 0; i < leavers; i++) {
+            weir_sim_check(sim, scenario_join(runtime, handles[i]) == 1, "join-result");
+            weir_sim_join(sim, actors[i]);
+        }
+    }
+    weir_runtime_destroy(runtime);
+}
+
+static const char *const leave_probes[] = {"left-notified", "left-otherwise", NULL};
 static const char *const notify_probes[] = {"notify-cancelled", "notify-cancelled-too-late", NULL};
 
 const struct weir_sim_scenario sim_scenarios_sync[] = {
@@ -424,5 +523,15 @@ const struct weir_sim_scenario sim_scenarios_sync[] = {
      .about = "a select over two oneshots and a notify, with priority or fair",
      .run = sync_select,
      .kinds = SCENARIO_RUNTIME_KINDS},
+    {.name = "sync-budget",
+     .about = "a task takes more permits than one poll may",
+     .run = sync_budget,
+     .kinds = SCENARIO_RUNTIME_KINDS},
+    {.name = "sync-notify-all",
+     .about = "all are notified while some leave for another reason",
+     .run = sync_notify_all,
+     .kinds = SCENARIO_RUNTIME_KINDS,
+     .probes = leave_probes,
+     .probe_seeds = 500},
     {0},
 };

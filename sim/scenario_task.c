@@ -3,6 +3,7 @@
 // After what Tokio checks of its multi-threaded and current-thread schedulers, its join sets and its
 // shutdown with loom; the names say which. Tasks write and read plain memory on both sides of every
 // wake and join, so that a wake that orders nothing is a data race, and two pollers at once are too.
+#include "runtime/limits.h"
 #include "sim/scenario_support.h"
 #include "sim/scenarios.h"
 
@@ -269,6 +270,47 @@ static void task_detach(struct weir_sim *sim)
     weir_runtime_destroy(runtime);
 }
 
+// ---- Handles given up after the end: the cells come back ----
+
+#define BIG_TASKS 24
+#define BIG_CELLS_BYTES (3 * 65536) // a block holds seven
+
+struct big {
+    struct weir_future future;
+    _Atomic uint32_t *sum;
+    unsigned char bulk[WEIR_CELL_BYTES_MAX / 2 + 1]; // the largest cell
+};
+
+static enum weir_poll big_poll(struct weir_future *future, struct weir_context *context)
+{
+    struct big *me = (struct big *)future;
+    (void)context;
+    atomic_fetch_add_explicit(me->sum, 1, memory_order_relaxed);
+    future->resume = WEIR_RESUME_DONE;
+    return WEIR_READY;
+}
+
+static void task_cells(struct weir_sim *sim)
+{
+    struct weir_runtime *runtime = scenario_runtime(sim, weir_sim_draw(sim, "workers", 1, 2));
+    _Atomic uint32_t sum = 0;
+    uint64_t before_bytes = weir_sim_memory_bytes(sim);
+    for (uint32_t i = 0; i < BIG_TASKS; i++) {
+        struct big big = {.future = {.poll = big_poll}, .sum = &sum};
+        struct weir_handle handle;
+        scenario_spawn(sim, runtime, &big, &handle);
+        if (weir_sim_draw(sim, "waits", 0, 3) > 0) {
+            sum_wait(sim, runtime, &sum, i + 1);
+        }
+        weir_task_detach(handle);
+        sum_wait(sim, runtime, &sum, i + 1);
+        weir_sim_sleep(sim, 1000); // the worker gives the cell back after the poll
+    }
+    weir_sim_check(sim, weir_sim_memory_bytes(sim) <= before_bytes + BIG_CELLS_BYTES,
+                   "cells-not-given-back");
+    weir_runtime_destroy(runtime);
+}
+
 // ---- Scopes: test_join_set, abort_all_during_completion ----
 
 struct parent {
@@ -415,6 +457,10 @@ const struct weir_sim_scenario sim_scenarios_task[] = {
      .about = "the handle is given up while the task runs or ends",
      .run = task_detach,
      .kinds = SCENARIO_RUNTIME_KINDS},
+    {.name = "task-cells",
+     .about = "tasks that end before or after their handle goes: their cells are used again",
+     .run = task_cells,
+     .kinds = SCENARIO_RUNTIME_KINDS & ~(1u << WEIR_SIM_SWITCH)},
     {.name = "task-scope",
      .about = "a scope's children end, are cancelled, and hold their parent's frame",
      .run = task_scope,

@@ -2,20 +2,24 @@
 //
 // After what Tokio checks of its timers with loom: single_timer, drop_timer, change_waker,
 // reset_future, wake-up and cancel in the same and in another thread, cancel racing with fire.
+#include "runtime/timer.h"
 #include "sim/scenario_support.h"
 #include "sim/scenarios.h"
 
 #define SLEEPERS_MAX 4
 
-// A timer may be late by two ticks of the wheel, and by whoever else ran first: nobody runs longer
-// than this once the faults have stopped.
-#define LATE_NS_MAX 100000000u
+// A timer may be late by two ticks of the wheel, and by polls that run long. In these scenarios the
+// clock moves with calls and while nobody can run, so that anything more is the runtime's fault.
+#define LATE_NS_MAX 5000000u
+#define BUSY_NS 3000000u
 
 struct sleeper {
     struct weir_future future;
     struct weir_sim *sim;
     uint64_t duration_ns, started_ns;
+    uint64_t late_ns_max;
     uint32_t rounds, round;
+    bool busy; // the poll takes long before it sleeps
     struct weir_sleep sleep;
 };
 
@@ -24,6 +28,9 @@ static enum weir_poll sleeper_poll(struct weir_future *future, struct weir_conte
     struct sleeper *me = (struct sleeper *)future;
     weir_begin(me);
     for (me->round = 0; me->round < me->rounds; me->round++) {
+        if (me->busy) {
+            weir_sim_sleep(me->sim, BUSY_NS);
+        }
         me->started_ns = weir_context_clock_ns(context);
         weir_sleep_init(&me->sleep, me->duration_ns);
         weir_await(me, context, &me->sleep);
@@ -31,7 +38,7 @@ static enum weir_poll sleeper_poll(struct weir_future *future, struct weir_conte
                        "timer-early");
         weir_sim_check(me->sim,
                        weir_context_clock_ns(context) <
-                           me->started_ns + me->duration_ns + LATE_NS_MAX,
+                           me->started_ns + me->duration_ns + me->late_ns_max,
                        "timer-late");
     }
     weir_return(me, 1);
@@ -40,11 +47,12 @@ static enum weir_poll sleeper_poll(struct weir_future *future, struct weir_conte
     weir_end(me);
 }
 
+// Of all magnitudes, and around the borders of the wheel's levels.
 static uint64_t draw_duration_ns(struct weir_sim *sim)
 {
-    static const uint64_t durations_ns[] = {1000,    65536,   65537,     1000000,
-                                            4194304, 4194303, 268435456, 0};
-    return durations_ns[weir_sim_draw(sim, "duration", 0, 7)];
+    uint64_t ticks = weir_sim_draw(sim, "ticks", 0, 70);
+    uint64_t magnitude = weir_sim_draw(sim, "magnitude", 0, 12);
+    return (ticks << (WEIR_TICK_BITS + magnitude)) + weir_sim_draw(sim, "more_ns", 0, 2);
 }
 
 static void canceller_main(void *argument)
@@ -58,12 +66,17 @@ static void timer_sleep(struct weir_sim *sim)
 {
     struct weir_runtime *runtime = scenario_runtime(sim, weir_sim_draw(sim, "workers", 1, 3));
     uint32_t sleepers = weir_sim_draw(sim, "sleepers", 1, SLEEPERS_MAX);
+    uint32_t rounds = weir_sim_draw(sim, "rounds", 1, 3);
+    bool busy = weir_sim_draw(sim, "busy", 0, 1) == 1;
     struct weir_handle handles[SLEEPERS_MAX], copy;
     for (uint32_t i = 0; i < sleepers; i++) {
         struct sleeper sleeper = {.future = {.poll = sleeper_poll},
                                   .sim = sim,
                                   .duration_ns = draw_duration_ns(sim),
-                                  .rounds = weir_sim_draw(sim, "rounds", 1, 3)};
+                                  .late_ns_max =
+                                      LATE_NS_MAX + (busy ? sleepers * rounds * BUSY_NS : 0),
+                                  .rounds = rounds,
+                                  .busy = busy};
         scenario_spawn(sim, runtime, &sleeper, &handles[i]);
     }
     // The cancel comes from outside, and the drop runs on whichever worker polls next.
@@ -128,63 +141,177 @@ static void timer_timeout(struct weir_sim *sim)
     weir_runtime_destroy(runtime);
 }
 
-// ---- A lookup beside ordinary tasks: blocking_and_regular ----
+// ---- A timer that fires on one worker while its task, on another, stops it ----
+
+struct dodger {
+    struct weir_future future;
+    struct weir_sim *sim;
+    struct weir_sleep sleep;
+    struct weir_notified wait;
+    struct weir_notify *notify;
+    uint32_t rounds, round;
+    int winner;
+};
+
+#define DODGE_NS 1000000u
+
+static enum weir_poll dodger_poll(struct weir_future *future, struct weir_context *context)
+{
+    struct dodger *me = (struct dodger *)future;
+    weir_begin(me);
+    for (me->round = 0; me->round < me->rounds; me->round++) {
+        weir_sleep_init(&me->sleep, DODGE_NS);
+        weir_notified_init(&me->wait, me->notify);
+        weir_select(me, context, me->winner, NULL, &me->wait.future, &me->sleep.future);
+        weir_sim_sometimes(me->sim, me->winner == 0 ? "timer-stopped" : "timer-fired");
+        weir_drop(&me->sleep.future, context);
+        weir_drop(&me->wait.future, context);
+    }
+    weir_return(me, 1);
+    weir_exit(me);
+    weir_drop(&me->sleep.future, context);
+    weir_drop(&me->wait.future, context);
+    weir_end(me);
+}
+
+struct notifier {
+    struct weir_sim *sim;
+    struct weir_notify *notify;
+    uint32_t rounds;
+};
+
+static void notifier_main(void *argument)
+{
+    struct notifier *me = argument;
+    for (uint32_t i = 0; i < me->rounds; i++) {
+        weir_sim_sleep(me->sim, DODGE_NS + (1u << WEIR_TICK_BITS));
+        weir_notify_all(me->notify, NULL);
+    }
+}
+
+static void timer_race(struct weir_sim *sim)
+{
+    struct weir_runtime *runtime = scenario_runtime(sim, weir_sim_draw(sim, "workers", 2, 3));
+    struct weir_notify notify;
+    weir_notify_init(&notify, runtime);
+    struct notifier notifier = {sim, &notify, weir_sim_draw(sim, "rounds", 1, 6)};
+    uint32_t dodgers = weir_sim_draw(sim, "dodgers", 1, SLEEPERS_MAX);
+    struct weir_handle handles[SLEEPERS_MAX];
+    for (uint32_t i = 0; i < dodgers; i++) {
+        struct dodger dodger = {.future = {.poll = dodger_poll},
+                                .sim = sim,
+                                .notify = &notify,
+                                .rounds = notifier.rounds};
+        scenario_spawn(sim, runtime, &dodger, &handles[i]);
+    }
+    uint32_t actor = weir_sim_start(sim, notifier_main, &notifier);
+    for (uint32_t i = 0; i < dodgers; i++) {
+        weir_sim_check(sim, scenario_join(runtime, handles[i]) == 1, "join-result");
+    }
+    weir_sim_join(sim, actor);
+    weir_runtime_destroy(runtime);
+}
+
+// ---- Lookups beside ordinary tasks: blocking_and_regular, only_blocking ----
+
+#define LOOKUPS_MAX 5
 
 struct lookup {
     struct weir_future future;
     struct weir_sim *sim;
+    uint32_t rounds, answers;
     struct weir_resolve resolve;
+    struct weir_timeout timeout;
 };
 
+// Without a thread to look on, or with too many under way, a lookup fails; it never hangs.
 static enum weir_poll lookup_poll(struct weir_future *future, struct weir_context *context)
 {
     struct lookup *me = (struct lookup *)future;
     weir_begin(me);
-    weir_sim_check(me->sim, weir_resolve_init(&me->resolve, "collector", 514) == 0, "resolve-init");
-    weir_await(me, context, &me->resolve);
-    weir_return(me, me->resolve.future.result);
+    for (; me->rounds > 0; me->rounds--) {
+        weir_sim_check(me->sim, weir_resolve_init(&me->resolve, "collector", 514) == 0,
+                       "resolve-init");
+        weir_timeout_init(&me->timeout, &me->resolve.future, 1000000000);
+        weir_await(me, context, &me->timeout);
+        if (me->timeout.future.result >= 1) {
+            weir_sim_check(me->sim, me->resolve.addresses[0].bytes_count > 0, "resolve-address");
+            me->answers++;
+        } else if (me->timeout.future.result == WEIR_ETIMEOUT) {
+            weir_sim_sometimes(me->sim, "lookup-given-up");
+        }
+    }
+    weir_return(me, (int32_t)me->answers);
     weir_exit(me);
-    weir_drop(&me->resolve.future, context);
+    weir_drop(&me->timeout.future, context);
     weir_end(me);
 }
 
 // The runtime may end while the lookup's thread still waits for the name.
-static void timer_lookup(struct weir_sim *sim)
+static void lookups_run(struct weir_sim *sim, bool fails)
 {
     struct weir_address address;
     weir_sim_check(sim, weir_address_unix(&address, "@anything") == 0, "address");
-    weir_sim_name(sim, "collector", &address, 1, draw_duration_ns(sim));
-    struct weir_runtime *runtime = scenario_runtime(sim, weir_sim_draw(sim, "workers", 1, 2));
-    struct lookup lookup = {.future = {.poll = lookup_poll}, .sim = sim};
-    struct sleeper sleeper = {.future = {.poll = sleeper_poll},
-                              .sim = sim,
-                              .duration_ns = draw_duration_ns(sim),
-                              .rounds = 1};
-    struct weir_handle looking, sleeping;
-    scenario_spawn(sim, runtime, &lookup, &looking);
-    scenario_spawn(sim, runtime, &sleeper, &sleeping);
-    weir_sim_check(sim, scenario_join(runtime, sleeping) == 1, "join-result");
-    switch (weir_sim_draw(sim, "end", 0, 2)) {
-    case 0: weir_sim_check(sim, scenario_join(runtime, looking) == 1, "resolve-result"); break;
-    case 1: weir_task_cancel(looking); __attribute__((fallthrough));
-    default:
-        weir_task_detach(looking);
-        weir_sim_sometimes(sim, "lookup-left-behind");
-        break;
+    weir_sim_name(sim, "collector", &address, 1,
+                  weir_sim_draw(sim, "slow", 0, 3) == 3 ? 3000000000 : 1000);
+    struct weir_runtime_options options = {.workers = weir_sim_draw(sim, "workers", 1, 3),
+                                           .os = weir_sim_os(sim)};
+    struct weir_runtime *runtime;
+    if (weir_runtime_create(&runtime, &options) < 0) {
+        weir_sim_check(sim, fails, "runtime-create");
+        return;
+    }
+    uint32_t lookups = weir_sim_draw(sim, "lookups", 1, LOOKUPS_MAX), spawned = 0;
+    struct weir_handle handles[LOOKUPS_MAX];
+    for (uint32_t i = 0; i < lookups; i++) {
+        struct lookup lookup = {.future = {.poll = lookup_poll},
+                                .sim = sim,
+                                .rounds = weir_sim_draw(sim, "rounds", 1, 3)};
+        spawned += weir_runtime_spawn(runtime, &lookup.future, sizeof lookup, WEIR_SPAWN_STEALABLE,
+                                      &handles[spawned]) == 0;
+    }
+    weir_sim_check(sim, fails || spawned == lookups, "spawn-refused");
+    for (uint32_t i = 0; i < spawned; i++) {
+        if (weir_sim_draw(sim, "joins", 0, 3) > 0) {
+            (void)scenario_join(runtime, handles[i]); // may be refused for want of memory
+        } else {
+            weir_task_cancel(handles[i]);
+            weir_task_detach(handles[i]);
+            weir_sim_sometimes(sim, "lookup-left-behind");
+        }
+    }
+    weir_sim_heal(sim);
+    if (!fails) { // those that were given up do not use the table up
+        weir_sim_name(sim, "collector", &address, 1, 1000);
+        weir_sim_sleep(sim, 100000000000);
+        struct lookup last = {.future = {.poll = lookup_poll}, .sim = sim, .rounds = 1};
+        scenario_spawn(sim, runtime, &last, &handles[0]);
+        weir_sim_check(sim, scenario_join(runtime, handles[0]) == 1, "lookups-used-up");
     }
     weir_runtime_destroy(runtime);
-    weir_sim_sleep(sim, 1000000000); // a detached lookup gives its memory back when it ends
+    weir_sim_sleep(sim, 100000000000); // a detached lookup gives its memory back when it ends
+}
+
+static void timer_lookup(struct weir_sim *sim)
+{
+    lookups_run(sim, false);
+}
+
+static void timer_lookup_fails(struct weir_sim *sim)
+{
+    lookups_run(sim, true);
 }
 
 static const char *const sleep_probes[] = {"timer-fired-first", "timer-cancelled-first", NULL};
 static const char *const timeout_probes[] = {"timeout-in-time", "timeout-too-late", NULL};
-static const char *const lookup_probes[] = {"lookup-left-behind", NULL};
+static const char *const race_probes[] = {"timer-stopped", "timer-fired", NULL};
+static const char *const lookup_probes[] = {"lookup-left-behind", "lookup-given-up", NULL};
 
 const struct weir_sim_scenario sim_scenarios_timer[] = {
     {.name = "timer-sleep",
      .about = "sleeps of all lengths on several workers, one cancelled as it fires",
      .run = timer_sleep,
-     .kinds = SCENARIO_RUNTIME_KINDS & ~(1u << WEIR_SIM_TIME),
+     .kinds = SCENARIO_RUNTIME_KINDS & ~(1u << WEIR_SIM_TIME | 1u << WEIR_SIM_READY),
      .probes = sleep_probes,
      .probe_seeds = 1000},
     {.name = "timer-timeout",
@@ -193,11 +320,21 @@ const struct weir_sim_scenario sim_scenarios_timer[] = {
      .kinds = SCENARIO_RUNTIME_KINDS,
      .probes = timeout_probes,
      .probe_seeds = 500},
+    {.name = "timer-race",
+     .about = "timers fire on one worker while their tasks, on others, stop them",
+     .run = timer_race,
+     .kinds = SCENARIO_RUNTIME_KINDS,
+     .probes = race_probes,
+     .probe_seeds = 500},
     {.name = "timer-lookup",
-     .about = "a name is looked up on a thread of its own, and is not waited for",
+     .about = "names are looked up on a thread of their own, and are not always waited for",
      .run = timer_lookup,
-     .kinds = SCENARIO_RUNTIME_KINDS & ~(1u << WEIR_SIM_TIME),
+     .kinds = SCENARIO_RUNTIME_KINDS,
      .probes = lookup_probes,
      .probe_seeds = 500},
+    {.name = "timer-lookup-fails",
+     .about = "the same, short of memory, threads and descriptors, and names that do not resolve",
+     .run = timer_lookup_fails,
+     .kinds = SCENARIO_RUNTIME_KINDS | 1u << WEIR_SIM_RESOURCE | 1u << WEIR_SIM_NAME},
     {0},
 };

@@ -12,6 +12,7 @@
     X(park)                                                                                        \
     X(task)                                                                                        \
     X(idle)                                                                                        \
+    X(stream)                                                                                      \
     X(sync)                                                                                        \
     X(timer)                                                                                       \
     X(segment)                                                                                     \

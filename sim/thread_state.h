@@ -10,8 +10,8 @@
 // Once healed, points a thread passes until the next one's turn.
 #define SIM_TURN 64u
 // Points without a call that a thread passes while no other can run, until the clock moves to the
-// next deadline: a loop that waits for a sleeping thread would not end otherwise. Far more than code
-// that does not wait has between two calls.
+// next deadline: a loop that waits for a sleeping thread would not end otherwise. Far more than
+// code that does not wait has between two calls.
 #define SIM_PATIENCE 16384u
 #define SIM_ACTOR_NONE UINT32_MAX
 #define SIM_DEADLINE_NONE UINT32_MAX

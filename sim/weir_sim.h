@@ -145,6 +145,8 @@ WEIR_API _Noreturn void weir_sim_fail(struct weir_sim *sim, enum weir_sim_verdic
     (__builtin_expect(!(condition), 0)                                                             \
          ? weir_sim_fail(sim, WEIR_SIM_SAFETY, name, "%s (%s:%d)", #condition, __FILE__, __LINE__) \
          : (void)0)
+// Bytes that process 0 has taken from struct weir_os and not given back.     threads  virtual.
+WEIR_API uint64_t weir_sim_memory_bytes(struct weir_sim *sim);
 // Counts that a rare path was met.  `name` is a constant string.             threads  virtual.
 WEIR_API void weir_sim_sometimes(struct weir_sim *sim, const char *name);
 // A line in the story that `explain` tells. The format must not print addresses.
@@ -215,7 +217,7 @@ struct weir_sim_result {
     char message[512]; // the same at length
     uint64_t hash;     // of all events
     uint64_t events, decisions, steps;
-    uint64_t duration_ns;                  // virtual
+    uint64_t duration_ns;                        // virtual
     const struct weir_sim_deviation *deviations; // owned by the sim, valid until its next run
     size_t deviations_count;
 };

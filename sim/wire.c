@@ -14,8 +14,14 @@ struct wire_socket {
     uint64_t progress_ns;
 };
 
+// A writer that looks at the clock so often in so short a time does nothing else.
+#define BUSY_NS UINT64_C(1000000)
+#define BUSY_LOOKS 5000
+
 struct sim_wire {
     struct sim_wire_options options;
+    uint64_t busy_from_ns;
+    uint32_t busy_looks;
     const struct weir_os *os;
     uint32_t open, connects;
     struct wire_socket sockets[SIM_FILES_MAX];
@@ -53,6 +59,21 @@ static void wire_alive(struct sim_wire *wire, const char *what)
     if (sim_auditor_closed(wire->options.auditor)) {
         sim_auditor_fail(wire->options.auditor, "alive-after-close", "%s after the close", what);
     }
+}
+
+static uint64_t wire_now_ns(void *self)
+{
+    struct sim_wire *wire = wire_of(self);
+    uint64_t now_ns = wire->os->now_ns(self);
+    if (now_ns - wire->busy_from_ns > BUSY_NS) {
+        wire->busy_from_ns = now_ns;
+        wire->busy_looks = 0;
+    }
+    if (++wire->busy_looks > BUSY_LOOKS) {
+        sim_auditor_fail(wire->options.auditor, "busy-loop",
+                         "the clock was read %u times within a millisecond", wire->busy_looks);
+    }
+    return now_ns;
 }
 
 static int wire_connect(void *self, int fd, const struct weir_address *address)
@@ -194,6 +215,7 @@ struct weir_os sim_wire_open(struct weir_sim *sim, const struct sim_wire_options
     wire->os = weir_sim_os(sim);
     sim->wire = wire;
     struct weir_os os = *wire->os;
+    os.now_ns = wire_now_ns;
     os.socket_connect = wire_connect;
     os.socket_send = wire_send;
     os.socket_recv = wire_recv;

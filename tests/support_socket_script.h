@@ -1,6 +1,6 @@
-// Socket scripts: sequences of os.h calls that write down what they saw, run on the real kernel and
-// in the simulator, whose texts must be the same.
+// Socket scripts: os.h calls that write down what they saw, on the real kernel and simulated.
 //
+// Both texts must be the same.
 // A script is a function. It names its sockets by small numbers and uses the calls below, each of
 // which adds a line with the result. What a line must not hold: descriptors, ports, names, times.
 #ifndef WEIR_TESTS_SUPPORT_SOCKET_SCRIPT_H

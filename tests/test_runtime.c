@@ -2,6 +2,7 @@
 //
 // Creating and destroying, workers, parking, wakes from everywhere, fairness, turns, forks, and
 // failures of the operating system.
+#include "tests/support_os.h"
 #include "tests/support_runtime.h"
 
 #include <errno.h>
@@ -1190,6 +1191,33 @@ static void test_backend_fd_before_first_turn(void **state)
     weir_runtime_destroy(runtime);
 }
 
+// Without a timer a host would sleep for ever: found by the simulator, short of descriptors.
+static void test_backend_without_a_timer(void **state)
+{
+    (void)state;
+    struct weir_os real = weir_os_linux();
+    struct support_os *faulty = support_os_create(&real);
+    struct weir_os os = support_os_get(faulty);
+    struct weir_runtime_options options = {.workers = 0, .os = &os};
+    struct weir_runtime *runtime = NULL;
+    support_os_fail(faulty, SUPPORT_OS_poller_arm, 1, 1, -EMFILE);
+    assert_int_equal(weir_runtime_create(&runtime, &options), -EMFILE);
+    assert_null(runtime);
+
+    assert_int_equal(weir_runtime_create(&runtime, &options), 0);
+    _Atomic uint64_t done = 0;
+    napper_spawn(runtime, 1000000, &done);
+    support_os_fail(faulty, SUPPORT_OS_poller_arm, 1, UINT64_MAX, -EMFILE);
+    for (int turns = 0; turns < 1000000 && done == 0; turns++) {
+        assert_true(fd_readable(weir_backend_fd(runtime), 5000));
+        assert_true(weir_turn(runtime, 10, 0) >= 0);
+    }
+    assert_int_equal(done, 1);
+    weir_runtime_destroy(runtime);
+    assert_int_equal(support_os_leaks(faulty), 0);
+    support_os_destroy(faulty);
+}
+
 static void test_backend_refused_with_workers(void **state)
 {
     (void)state;
@@ -1516,6 +1544,7 @@ int main(void)
         cmocka_unit_test(test_racy_shutdown),
         cmocka_unit_test(test_backend_fd_idle),
         cmocka_unit_test(test_backend_fd_before_first_turn),
+        cmocka_unit_test(test_backend_without_a_timer),
         cmocka_unit_test(test_backend_refused_with_workers),
         cmocka_unit_test(test_turn_bounds),
         cmocka_unit_test(test_turn_waits),

@@ -203,7 +203,7 @@ static void test_time_deviation(void **state)
     assert_string_equal(story, "000b");
     uint64_t before_ns = cells[0];
     assert_true(before_ns < SIM_EPOCH_NS + SECOND_NS);
-    // The first decision of this kind by actor 0 is its first call here: nothing was pending before.
+    // Actor 0 decides this at each of its calls here: before them nothing was pending.
     const struct weir_sim_deviation deviations[] = {{WEIR_SIM_TIME, 0, 1, 1},
                                                     {WEIR_SIM_SWITCH, 0, 1, 1}};
     run_replay(impatient_scenario, deviations, 1);

@@ -1,5 +1,5 @@
 // The simulator's Unix streams against the running kernel: the same scripts, the same observations.
-#include "support_socket_script.h"
+#include "tests/support_socket_script.h"
 
 // ---- What a buffer costs ----
 

@@ -1,5 +1,5 @@
 // The simulator's datagrams, Unix and UDP, against the running kernel.
-#include "support_socket_script.h"
+#include "tests/support_socket_script.h"
 
 static void do_receiver(struct script *script, int index, int family)
 {

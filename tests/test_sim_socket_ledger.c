@@ -1,5 +1,6 @@
-// The ledger over simulated Unix sockets whose peer dies: never a false confirmation, and each wrong
-// way to do it is found out. That is what the model's order of death is for.
+// The ledger over simulated Unix sockets whose peer dies: never a false confirmation.
+//
+// And each wrong way to do it is found out: that is what the model's order of death is for.
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>

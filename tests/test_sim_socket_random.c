@@ -4,8 +4,8 @@
 
 #include <pthread.h>
 
-#include "support_random.h"
-#include "support_socket_script.h"
+#include "tests/support_random.h"
+#include "tests/support_socket_script.h"
 
 #define OPERATIONS 30
 #define UNIX_SCRIPTS 2000
@@ -119,6 +119,13 @@ static size_t draw_bytes_small(uint64_t *random)
     return sizes[draw(random, sizeof sizes / sizeof sizes[0])];
 }
 
+// Before anything that may lead to a reset, since a reset does not acknowledge.
+static void settle_both(struct script *script)
+{
+    settle_acknowledged(script, 0);
+    settle_acknowledged(script, 1);
+}
+
 static void tcp_operation(struct script *script, uint64_t *random, int end)
 {
     switch (draw(random, 16)) {
@@ -137,13 +144,14 @@ static void tcp_operation(struct script *script, uint64_t *random, int end)
     case 12: do_error(script, end); break;
     case 13:
         if (draw(random, 2) == 0) {
+            settle_both(script);
             do_shutdown(script, end, (enum weir_socket_shutdown)draw(random, 3));
             settle_acknowledged(script, end); // which is an event
         }
         break;
     case 14:
         if (draw(random, 3) == 0) {
-            settle_acknowledged(script, 1 - end); // a reset does not acknowledge
+            settle_both(script);
             do_close(script, end);
         }
         break;
@@ -172,6 +180,7 @@ static void script_tcp(struct script *script)
     for (int operation = 0; operation < OPERATIONS; operation++) {
         int end = (int)draw(&random, 2);
         if (draw(&random, 64) == 0) {
+            settle_both(script);
             do_close(script, 2);
         }
         tcp_operation(script, &random, end);

@@ -906,7 +906,7 @@ static void test_runtime(void **state)
 static void test_runtime_refused(void **state)
 {
     (void)state;
-    runtime_seeds(0, 1, 200);
+    runtime_seeds(0, 0, 200);
     assert_true(weir_sim_probe(simulator, "runtime-refused") > 10);
 }
 
