@@ -32,12 +32,15 @@ static void runtime_stop_threads(struct weir_runtime *runtime, uint32_t started_
     }
 }
 
+#define AN_HOUR_NS 3600000000000u
+
 // A host's timer is made now, when there is somebody to tell that there is none to be had.
 static int runtime_make_timer(struct weir_runtime *runtime)
 {
+    const struct weir_os *os = &runtime->os;
     struct weir_poller *poller = &runtime->reactor.poller;
-    int error = runtime->os.poller_arm(runtime->os.self, poller, WEIR_NEVER - 1);
-    return error < 0 ? error : runtime->os.poller_arm(runtime->os.self, poller, WEIR_NEVER);
+    int error = os->poller_arm(os->self, poller, os->now_ns(os->self) + AN_HOUR_NS);
+    return error < 0 ? error : os->poller_arm(os->self, poller, WEIR_NEVER);
 }
 
 static int runtime_start_threads(struct weir_runtime *runtime)

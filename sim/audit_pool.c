@@ -237,11 +237,7 @@ void sim_auditor_memory(struct sim_auditor *auditor, uint64_t cap_bytes, uint64_
 
 void sim_auditor_finish(struct sim_auditor *auditor, const struct weir_metrics *metrics)
 {
-    const char *wrong = sim_auditor_books(auditor, metrics);
-    if (wrong != NULL) {
-        sim_auditor_fail(auditor, "books-unbalanced", "%s", wrong);
-    }
-    sim_auditor_sample(auditor, metrics);
+    enum sim_promise promise = auditor->promise;
     // Where nothing broke nothing can have been lost in flight, whatever is promised.
     if (auditor->breaks == 0 && !auditor->options.datagrams) {
         auditor->promise = SIM_PROMISE_READ;
@@ -249,6 +245,12 @@ void sim_auditor_finish(struct sim_auditor *auditor, const struct weir_metrics *
     // Held at the end is what a thread was still writing when the time of a close was over.
     audit_none_missing(auditor, "lost", (uint32_t)auditor->accepted,
                        dropped_unread(metrics) + metrics->held_messages);
+    auditor->promise = promise;
+    sim_auditor_sample(auditor, metrics);
+    const char *wrong = sim_auditor_books(auditor, metrics);
+    if (wrong != NULL) {
+        sim_auditor_fail(auditor, "books-unbalanced", "%s", wrong);
+    }
     uint64_t unsent = metrics->dropped_messages[WEIR_DROPPED_OLDEST] +
                       metrics->dropped_messages[WEIR_DROPPED_ABANDONED] +
                       metrics->dropped_messages[WEIR_DROPPED_UNSENDABLE];
