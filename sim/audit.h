@@ -1,5 +1,5 @@
-// Inside the auditor: its records, shared by auditor.c (calls and streams) and audit_pool.c (what the
-// pool says).
+// Inside the auditor: its records, shared by auditor.c (what the host does), audit_stream.c (what went
+// over the wire) and audit_pool.c (what the pool says).
 #ifndef WEIR_SIM_AUDIT_H
 #define WEIR_SIM_AUDIT_H
 
@@ -27,7 +27,8 @@ struct audit_message {
     bool read;
 };
 
-// Gap records are told apart by their text; one with the same text on another connection is the same.
+// Gap records are told apart by their text; one with the same text on another connection is the
+// same.
 struct audit_gap {
     uint64_t hash, messages, bytes;
     uint32_t order;
@@ -82,6 +83,13 @@ struct sim_auditor {
     uint64_t torn[2]; // per side: connections that ended inside a frame
 };
 
+// Zeroed; gone with the run.
+void *sim_audit_alloc(const struct sim_auditor *auditor, size_t bytes);
+// One more item, zeroed.
+void *sim_audit_add(struct sim_auditor *auditor, struct audit_array *array, size_t item_bytes);
+// NULL: no producer has it.
+struct audit_message *sim_audit_message(const struct sim_auditor *auditor, uint32_t producer,
+                                        uint32_t sequence);
 // How many messages and gap records the promise has proof of.
 uint64_t sim_audit_assured(const struct sim_auditor *auditor);
 // Whether the promise, or a process's reading, has proof of this one.

@@ -1,10 +1,10 @@
 // The auditor: what must hold of a pool, judged from outside.
 //
 // It is told every call of the host and its answer, every byte that a collector process read, each
-// connection's begin and end, what was handed to the kernel (by sim/wire.c, which stands between the
-// writer and struct weir_os), kills, flushes, closings and the pool's metrics. It has a parser of its
-// own and shares no code with the writer. What it finds broken has one of these names, always the
-// same for the same thing:
+// connection's begin and end, what was handed to the kernel (by sim/wire.c, which stands between
+// the writer and struct weir_os), kills, flushes, closings and the pool's metrics. It has a parser
+// of its own and shares no code with the writer. What it finds broken has one of these names,
+// always the same for the same thing:
 //
 //   torn-message                a message cut off, other than the last of a broken connection
 //   starts-inside-message       a connection that does not begin with a message
@@ -106,7 +106,8 @@ void sim_auditor_shut(struct sim_auditor *auditor, uint32_t connection);
 void sim_auditor_end(struct sim_auditor *auditor, uint32_t connection, enum sim_end how);
 // Sent side: whether the stream stands in the middle of a frame.
 bool sim_auditor_inside(const struct sim_auditor *auditor, uint32_t connection);
-// Something that can cost what is in flight: a collector's death, a close over unread data, a reset.
+// Something that can cost what is in flight: a collector's death, a close over unread data, a
+// reset.
 void sim_auditor_break(struct sim_auditor *auditor);
 
 // ---- What the pool says ----

@@ -1,9 +1,9 @@
 // A host with a pool: its options, its threads that log, its flushes, its end; under the auditor.
 //
-// A plan says all of it; scenarios draw one from the profile of what they are about. Playing it goes
-// through two phases: trouble, in which everything may happen and the host logs, flushes and perhaps
-// closes; and health: faults end, the collectors are good ones, and everything must be delivered
-// within bounded time.
+// A plan says all of it; scenarios draw one from the profile of what they are about. Playing it
+// goes through two phases: trouble, in which everything may happen and the host logs, flushes and
+// perhaps closes; and health: faults end, the collectors are good ones, and everything must be
+// delivered within bounded time.
 #ifndef WEIR_SIM_HOST_H
 #define WEIR_SIM_HOST_H
 

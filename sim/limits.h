@@ -8,8 +8,8 @@
 // A fiber's stack, a page below it inaccessible. Scenarios keep options and metrics on theirs;
 // under ASan frames are several times larger.
 #define SIM_STACK_BYTES (256u << 10)
-// Stores kept of one atomic: what a load can be behind. C11 sets no bound; longer histories found no
-// bug that eight did not.
+// Stores kept of one atomic: what a load can be behind. C11 sets no bound; longer histories found
+// no bug that eight did not.
 #define SIM_STORES_MAX 8
 // Loads in a row in which one thread may see a store that is not the newest of one atomic: "finite
 // time" of C11 7.17.3p16, so that a loop that waits for a store ends.
@@ -17,6 +17,15 @@
 // Points a thread passes while others could run, until it is made to let them: loops that wait for
 // another thread without blocking would never end under a strategy that never switches.
 #define SIM_QUANTUM 4096
+// Fresh stack filled with the run's poison, from its top: as deep as a scenario's own frames go.
+// All of it would take longer than a short run.
+#define SIM_STACK_POISON_BYTES 4096u
+// Once healed, points a thread passes until the next one's turn.
+#define SIM_TURN 64u
+// Points without a call that a thread passes while no other can run, until the clock moves to the
+// next deadline: a loop that waits for a sleeping thread would not end otherwise. Far more than
+// code that does not wait has between two calls.
+#define SIM_PATIENCE 16384u
 // Points of a run; more is a livelock.
 #define SIM_STEPS_MAX 2000000
 // Descriptors of all processes.

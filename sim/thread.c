@@ -154,6 +154,9 @@ static void thread_body(void *argument)
     if (threads->current == 0) {
         run_leave(threads); // the run is over; whoever is left will not go on
     }
+    if (thread->process != 0 && threads->processes[thread->process].live == 1) {
+        sim_files_kill(sim, thread->process); // the last thread's end is the process's
+    }
     sim_thread_finish(sim, threads->current);
     sim_turn_give(sim);
     abort(); // it is not runnable

@@ -30,7 +30,8 @@ enum sim_wake { SIM_WOKEN, SIM_WAKE_DEADLINE, SIM_WAKE_SPURIOUS };
 
 struct sim_threads *sim_threads_create(void);
 void sim_threads_destroy(struct sim_threads *threads);
-// A new run; then run() starts entry on actor 0 and returns when it has ended or a verdict was given.
+// A new run; then run() starts entry on actor 0 and returns when it has ended or a verdict was
+// given.
 void sim_threads_begin(struct sim_threads *threads, struct weir_sim *sim);
 void sim_threads_run(struct sim_threads *threads, void (*entry)(void *), void *argument);
 // Leaves the run at once, from any fiber.
@@ -44,8 +45,8 @@ uint64_t sim_threads_steps(const struct sim_threads *threads);
 
 // A preemption point before an atomic operation: a step, and perhaps others run first.
 void sim_point(struct weir_sim *sim);
-// The same before an os.h call: the call also takes SIM_CALL_NS, and perhaps the next deadline comes
-// first (WEIR_SIM_TIME).
+// The same before an os.h call: the call also takes SIM_CALL_NS, and perhaps the next deadline
+// comes first (WEIR_SIM_TIME).
 void sim_point_call(struct weir_sim *sim);
 // The same, letting the others go first.
 void sim_point_yield(struct weir_sim *sim);

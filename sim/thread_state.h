@@ -4,15 +4,6 @@
 
 #include "sim/sim.h"
 
-// Fresh stack filled with the run's poison, from its top: as deep as a scenario's own frames go.
-// All of it would take longer than a short run.
-#define SIM_STACK_POISON_BYTES 4096u
-// Once healed, points a thread passes until the next one's turn.
-#define SIM_TURN 64u
-// Points without a call that a thread passes while no other can run, until the clock moves to the
-// next deadline: a loop that waits for a sleeping thread would not end otherwise. Far more than
-// code that does not wait has between two calls.
-#define SIM_PATIENCE 16384u
 #define SIM_ACTOR_NONE UINT32_MAX
 #define SIM_DEADLINE_NONE UINT32_MAX
 #define SIM_RUNNABLE_WORDS ((SIM_THREADS_MAX + 63) / 64)

@@ -2,9 +2,9 @@
 //
 // A scenario is a function that runs on a virtual thread. Everything it and the code under test do
 // that could come out in more than one way is a decision, and a run is a pure function of the
-// answers: which thread runs next, which store a load sees, what a socket returns, when time passes.
-// Answer 0 is always the benign one. The answers that were not 0, the deviations, are the record of
-// a run: they replay it, and leaving some out shrinks it.
+// answers: which thread runs next, which store a load sees, what a socket returns, when time
+// passes. Answer 0 is always the benign one. The answers that were not 0, the deviations, are the
+// record of a run: they replay it, and leaving some out shrinks it.
 //
 // There are two grains. Coarse: ordinary objects; threads switch at the calls of struct weir_os.
 // Fine: objects compiled with the flags of weir-sim.pc (-fsanitize=thread among them, but linked
@@ -166,7 +166,8 @@ WEIR_API uint32_t weir_sim_start(struct weir_sim *sim, void (*entry)(void *), vo
 // Waits for its end. Once per thread.               threads  virtual.
 WEIR_API void weir_sim_join(struct weir_sim *sim, uint32_t actor);
 
-// A process of its own, such as a collector: `entry` runs on its first thread. Process 0 is the
+// A process of its own, such as a collector: `entry` runs on its first thread, and when its last
+// thread ends its descriptors are closed. Process 0 is the
 // scenario's; only its calls meet injected faults, and only its threads and memory can leak.
 //   returns  the process.                           threads  virtual.
 WEIR_API uint32_t weir_sim_process_start(struct weir_sim *sim, void (*entry)(void *),

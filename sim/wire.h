@@ -15,8 +15,8 @@ struct sim_wire_options {
     struct sim_auditor *auditor;
     uint64_t stall_timeout_ns; // after so long without progress a connection may be given up
     bool acknowledged;         // the outstanding count is exact: TCP
-    // Called by the writer's own thread before it connects, but for the first time: returns how many
-    // messages are confirmed.
+    // Called by the writer's own thread before it connects, but for the first time: returns how
+    // many messages are confirmed.
     uint64_t (*connecting)(void *context);
     void *context;
 };
