@@ -23,7 +23,7 @@ enum sim_command_exit {
 #define SIM_NS_PER_S UINT64_C(1000000000)
 #define SIM_JOBS_MAX 256
 #define SIM_POISON_DEFAULT 0xa5 // neither a small number nor, eight times, an address
-#define SIM_TEXT_BYTES 2048 // of one line of a report, such as sim_run_describe's
+#define SIM_TEXT_BYTES 2048     // of one line of a report, such as sim_run_describe's
 
 // ---- Options (command_options.c, command_values.c, command_select.c) ----
 

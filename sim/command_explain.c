@@ -48,10 +48,12 @@ static void story_hear(void *context, const char *line)
 {
     struct telling *telling = context;
     char name[SIM_STORY_NAME_BYTES];
-    (void)sim_story_event(line, name);
+    const char *rest = sim_story_event(line, name);
     telling->lines++;
     bool deviation = strcmp(name, "deviation") == 0;
-    if (deviation || strcmp(name, "verdict") == 0) {
+    // The workload's draws were listed; around them nothing happens.
+    bool workload = deviation && strncmp(rest, "  work ", strlen("  work ")) == 0;
+    if ((deviation && !workload) || strcmp(name, "verdict") == 0) {
         before_tell(telling);
         line_tell(telling, line, "> ");
         telling->after = telling->context;
@@ -62,11 +64,11 @@ static void story_hear(void *context, const char *line)
                            &telling->consequences->list[index]);
             fputc('\n', telling->to);
         }
-        telling->deviations_seen += deviation ? 1 : 0;
     } else if (telling->after > 0 || strcmp(name, "note") == 0 || strcmp(name, "heal") == 0) {
         line_tell(telling, line, "  ");
         telling->after -= telling->after > 0 ? 1 : 0;
     }
+    telling->deviations_seen += deviation ? 1 : 0;
     if (telling->context > 0) {
         snprintf(telling->before[telling->lines % telling->context], SIM_STORY_LINE_BYTES, "%s",
                  line);

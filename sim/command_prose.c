@@ -52,7 +52,7 @@ static void stale_print(FILE *to, const struct weir_sim_deviation *deviation)
 
 static bool draw_named(const struct sim_consequence *consequence)
 {
-    return strncmp(consequence->next, DRAW, strlen(DRAW)) == 0;
+    return strncmp(consequence->own_next, DRAW, strlen(DRAW)) == 0;
 }
 
 static void work_print(FILE *to, const struct weir_sim_deviation *deviation,
@@ -60,7 +60,7 @@ static void work_print(FILE *to, const struct weir_sim_deviation *deviation,
 {
     char text[32];
     if (draw_named(consequence)) {
-        fprintf(to, "the workload draws %s", consequence->next + strlen(DRAW));
+        fprintf(to, "the workload draws %s", consequence->own_next + strlen(DRAW));
     } else {
         fprintf(to, "the workload: thread %" PRIu32 "'s %s draw is %" PRIu32 " above its lowest",
                 deviation->actor, ordinal(deviation->number + 1, text, sizeof text),
@@ -93,7 +93,7 @@ void sim_prose_tell_place(FILE *to, const struct weir_sim_deviation *deviation,
                           const struct sim_consequence *consequence)
 {
     bool switched = deviation->kind == WEIR_SIM_SWITCH;
-    const char *place = switched ? consequence->own_next : consequence->next;
+    const char *place = consequence->own_next;
     if (place[0] != '\0' && (switched ? was_running(consequence) : !draw_named(consequence))) {
         fprintf(to, "       %s its %s\n", switched ? "before" : "in", place);
     }

@@ -53,6 +53,18 @@ static uint32_t actor_of(const char *line)
     return number < SIM_THREADS_MAX ? (uint32_t)number : SIM_THREADS_MAX;
 }
 
+// Events on the way to what the thread itself does: it is switched away from, the world goes on.
+static bool beside(const char *name)
+{
+    static const char *const names[] = {"switch", "ready", "clock", "network"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (strcmp(name, names[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void deviation_add(struct sim_consequences *gathering, uint32_t actor)
 {
     struct sim_consequence *it = &gathering->list[gathering->count++];
@@ -81,8 +93,8 @@ void sim_consequences_hear(void *context, const char *line)
         snprintf(last->next, sizeof last->next, "%s%.*s", name, SIM_STORY_LINE_BYTES - 40, rest);
         gathering->pending = false;
     }
-    if (strcmp(name, "switch") == 0) {
-        return; // what the thread itself does comes when it runs again
+    if (beside(name)) {
+        return;
     }
     if (gathering->waiting[actor] != 0) {
         struct sim_consequence *its = &gathering->list[gathering->waiting[actor] - 1];

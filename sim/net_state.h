@@ -143,7 +143,6 @@ struct sim_tcp {
     uint64_t received;     // rcv_nxt: the peer's FIN counts
     uint64_t read;         // copied_seq
     uint64_t advertised;   // how far we let the peer send
-    uint64_t last_arrival_ns;
     uint64_t progress_ns; // when something was last acknowledged, or became outstanding
     uint64_t heard_ns;    // when a segment last came
     uint32_t attempts;    // SYNs sent

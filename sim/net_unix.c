@@ -153,7 +153,6 @@ static int64_t unix_send(struct weir_sim *sim, struct sim_socket *socket, struct
             break;
         }
         if ((peer->flags & SIM_DEAD) != 0 || (peer->shutdown & SIM_SHUT_READ) != 0) {
-            sim_socket_freed(sim, socket);
             error = -EPIPE;
             break;
         }

@@ -56,11 +56,7 @@ static void wire_push(struct weir_sim *sim, struct sim_socket *to, struct sim_se
         queue->memory = sim_ring_grow(sim, queue->memory, &queue->capacity, &queue->first,
                                       queue->count, sizeof queue->memory[0]);
     }
-    segment.arrive_ns = now_ns + delay_ns;
-    if (segment.arrive_ns < to->tcp.last_arrival_ns) {
-        segment.arrive_ns = to->tcp.last_arrival_ns;
-    }
-    to->tcp.last_arrival_ns = segment.arrive_ns;
+    segment.arrive_ns = now_ns + delay_ns; // unless one before it is later
     queue->memory[(queue->first + queue->count++) & (queue->capacity - 1)] = segment;
     if (segment.arrive_ns > now_ns) {
         sim_at(sim, segment.arrive_ns, wire_arrive, to, 0);

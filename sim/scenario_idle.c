@@ -1,9 +1,9 @@
 // Scenarios of idle workers: work that is queued while one sleeps, or is about to, must reach it.
 //
 // Tasks here hold their worker up inside a poll, as no real future may, until as many of them run
-// as there are workers; nothing has a deadline. So whenever a wake-up is lost, or the poller is left
-// alone, nothing can run, and that is found exactly. Several rounds follow one another, so that
-// workers fall asleep while the next round is being queued.
+// as there are workers; nothing has a deadline. So whenever a wake-up is lost, or the poller is
+// left alone, nothing can run, and that is found exactly. Several rounds follow one another, so
+// that workers fall asleep while the next round is being queued.
 #include <sys/socket.h>
 
 #include "runtime/runtime.h"
@@ -392,10 +392,11 @@ static void idle_poller(struct weir_sim *sim)
 
 // ---- A host that drives a runtime without threads, and sleeps on its descriptor ----
 
+#define CALLERS_MAX 3
+
 struct caller {
-    struct meeting *meeting;
-    struct weir_notify *notify;
-    struct weir_runtime *runtime;
+    struct meeting meeting; // counts what was heard
+    struct weir_notify notify;
     uint32_t calls;
 };
 
@@ -425,32 +426,50 @@ static void caller_main(void *argument)
 {
     struct caller *me = argument;
     for (uint32_t i = 1; i <= me->calls; i++) {
-        weir_notify_one(me->notify, NULL);
-        meeting_watch(me->meeting, i);
+        weir_notify_one(&me->notify, NULL);
+        meeting_watch(&me->meeting, i);
     }
+}
+
+static bool callers_heard(struct caller *callers, uint32_t count)
+{
+    bool all = true;
+    for (uint32_t i = 0; i < count; i++) {
+        struct meeting *meeting = &callers[i].meeting;
+        meeting->os->futex_wake(meeting->os->self, &meeting->arrived, UINT32_MAX);
+        all = all &&
+              atomic_load_explicit(&meeting->arrived, memory_order_relaxed) == callers[i].calls;
+    }
+    return all;
 }
 
 static void idle_host(struct weir_sim *sim)
 {
     struct weir_runtime *runtime = scenario_runtime(sim, 0);
-    struct meeting meeting = {.sim = sim, .os = weir_sim_os(sim)};
-    struct weir_notify notify;
-    weir_notify_init(&notify, runtime);
-    struct caller caller = {&meeting, &notify, runtime, weir_sim_draw(sim, "calls", 1, 5)};
-    struct listener listener = {
-        .future = {.poll = listener_poll}, .heard = &meeting.arrived, .notify = &notify};
-    scenario_spawn(sim, runtime, &listener, NULL);
-    uint32_t actor = weir_sim_start(sim, caller_main, &caller);
+    struct caller callers[CALLERS_MAX];
+    uint32_t actors[CALLERS_MAX];
+    uint32_t count = weir_sim_draw(sim, "callers", 1, CALLERS_MAX);
+    for (uint32_t i = 0; i < count; i++) {
+        callers[i] = (struct caller){.meeting = {.sim = sim, .os = weir_sim_os(sim)},
+                                     .calls = weir_sim_draw(sim, "calls", 1, 4)};
+        weir_notify_init(&callers[i].notify, runtime);
+        struct listener listener = {.future = {.poll = listener_poll},
+                                    .heard = &callers[i].meeting.arrived,
+                                    .notify = &callers[i].notify};
+        scenario_spawn(sim, runtime, &listener, NULL);
+        actors[i] = weir_sim_start(sim, caller_main, &callers[i]);
+    }
     uint32_t polls_max = weir_sim_draw(sim, "polls_max", 1, 4);
-    uint64_t wait_ns = weir_sim_draw(sim, "waits_inside", 0, 1) == 0 ? 0 : WEIR_NEVER;
-    while (atomic_load_explicit(&meeting.arrived, memory_order_relaxed) < caller.calls) {
-        if (wait_ns == 0) {
+    bool waits_inside = weir_sim_draw(sim, "waits_inside", 0, 1) == 1;
+    while (!callers_heard(callers, count)) {
+        if (!waits_inside) {
             (void)weir_sim_wait(sim, weir_backend_fd(runtime), WEIR_READABLE, WEIR_NEVER);
         }
-        (void)weir_turn(runtime, polls_max, wait_ns);
-        meeting.os->futex_wake(meeting.os->self, &meeting.arrived, UINT32_MAX);
+        (void)weir_turn(runtime, polls_max, waits_inside ? WEIR_NEVER : 0);
     }
-    weir_sim_join(sim, actor);
+    for (uint32_t i = 0; i < count; i++) {
+        weir_sim_join(sim, actors[i]);
+    }
     weir_runtime_destroy(runtime);
 }
 
@@ -478,8 +497,7 @@ const struct weir_sim_scenario sim_scenarios_idle[] = {
      .run = idle_poller,
      .kinds = SCENARIO_RUNTIME_KINDS & ~(1u << WEIR_SIM_INTERRUPT)},
     {.name = "idle-host",
-     .about =
-         "a host without worker threads sleeps on the runtime's descriptor; another thread calls",
+     .about = "a host without worker threads sleeps on the runtime's descriptor; others call",
      .run = idle_host,
      .kinds = SCENARIO_RUNTIME_KINDS},
     {0},

@@ -1,8 +1,9 @@
 // Scenarios of tasks: spawn, join, wake, cancel, scopes, block_on, pinned; and the runtime's end.
 //
-// After what Tokio checks of its multi-threaded and current-thread schedulers, its join sets and its
-// shutdown with loom; the names say which. Tasks write and read plain memory on both sides of every
-// wake and join, so that a wake that orders nothing is a data race, and two pollers at once are too.
+// After what Tokio checks of its multi-threaded and current-thread schedulers, its join sets and
+// its shutdown with loom; the names say which. Tasks write and read plain memory on both sides of
+// every wake and join, so that a wake that orders nothing is a data race, and two pollers at once
+// are too.
 #include "runtime/limits.h"
 #include "sim/scenario_support.h"
 #include "sim/scenarios.h"
@@ -24,7 +25,8 @@ struct waiter {
 static bool waiter_done(struct waiter *me)
 {
     *me->polls += 1;
-    // The second poll was caused by the wake, and so sees what came before it: the words are relaxed.
+    // The second poll was caused by the wake, and so sees what came before it: the words are
+    // relaxed.
     if (me->payload != NULL && *me->polls == 2) {
         weir_sim_check(me->sim, *me->payload == 77, "wake-before-its-cause");
         weir_sim_sometimes(me->sim, "wake-seen");
@@ -106,7 +108,8 @@ static void task_wake(struct weir_sim *sim)
     }
     weir_sim_check(sim, scenario_join(stage.runtime, handle) == (int)(wakers * stage.wakes),
                    "join-result");
-    // block_on_num_polls: one at the start, at most one per wake. Read after the join: ordered by it.
+    // block_on_num_polls: one at the start, at most one per wake. Read after the join: ordered by
+    // it.
     weir_sim_check(sim, stage.polls <= wakers * stage.wakes + 1, "polled-without-a-wake");
     for (uint32_t i = 0; i < wakers; i++) {
         weir_sim_join(sim, actors[i]);

@@ -31,7 +31,7 @@ static enum weir_poll sleeper_poll(struct weir_future *future, struct weir_conte
         if (me->busy) {
             weir_sim_sleep(me->sim, BUSY_NS);
         }
-        me->started_ns = weir_context_clock_ns(context);
+        me->started_ns = weir_sim_now_ns(me->sim); // the context may keep the clock it reads
         weir_sleep_init(&me->sleep, me->duration_ns);
         weir_await(me, context, &me->sleep);
         weir_sim_check(me->sim, weir_context_clock_ns(context) >= me->started_ns + me->duration_ns,

@@ -1,4 +1,4 @@
-// The project's own scenarios: one table per file scenario_<noun>.c, ended by an entry without a name.
+// The project's own scenarios: a table per file scenario_<noun>.c, ended by a nameless entry.
 #ifndef WEIR_SIM_SCENARIOS_H
 #define WEIR_SIM_SCENARIOS_H
 

@@ -1,4 +1,4 @@
-// The simulator's public interface: run code on weir's os.h and C11 atomics as a function of a seed.
+// The simulator's public interface: code on os.h and C11 atomics, run as a function of a seed.
 //
 // A scenario is a function that runs on a virtual thread. Everything it and the code under test do
 // that could come out in more than one way is a decision, and a run is a pure function of the

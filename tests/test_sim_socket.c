@@ -72,7 +72,8 @@ static void script_full_case(struct script *script)
 
 static void test_full(void **state)
 {
-    static const int buffers[] = {0, 1, 2304, 4096, 10000, 50000};
+    // 2562: with one buffer of 1280 left poll() says writable, but no edge came.
+    static const int buffers[] = {0, 1, 2304, 2562, 4096, 10000, 50000};
     static const size_t sizes[] = {1, 200, 1000, 5000, 40000, 200000};
     for (size_t buffer = 0; buffer < sizeof buffers / sizeof buffers[0]; buffer++) {
         for (size_t size = 0; size < sizeof sizes / sizeof sizes[0]; size++) {

@@ -191,6 +191,11 @@ static void script_reused_port(struct script *script)
     do_close(script, 0);
     do_bind_to(script, 2, script->names[1]);
     do_listen(script, 2, 1);
+    do_open(script, 3, AF_INET, SOCK_STREAM);
+    do_open(script, 4, AF_INET, SOCK_STREAM);
+    do_bind(script, 3, AF_INET); // both must be willing
+    do_option(script, 4, WEIR_SOCKET_REUSE_ADDRESS, 1);
+    do_bind_to(script, 4, script->names[3]);
 }
 
 static void script_options(struct script *script)

@@ -31,6 +31,48 @@ static void body_late_answer(struct weir_sim *sim)
     pair_close(sim, ends);
 }
 
+// What is small waits until the answer to what is on its way, unless told not to (RFC 896).
+static void nagle(struct weir_sim *sim, int no_delay)
+{
+    struct ends ends = pair_open(sim, AF_INET);
+    check(CALL(sim, socket_option, ends.client, WEIR_SOCKET_NODELAY, no_delay) == 0);
+    check(send_bytes(sim, ends.client, 100) == 100); // its answer is late
+    check(send_bytes(sim, ends.client, 50) == 50);
+    check(recv_bytes(sim, ends.server, 1000) == (no_delay != 0 ? 150 : 100));
+    weir_sim_sleep(sim, 50 * MS);
+    check(recv_bytes(sim, ends.server, 1000) == (no_delay != 0 ? -EAGAIN : 50));
+    pair_close(sim, ends);
+}
+
+static void body_nagle(struct weir_sim *sim)
+{
+    nagle(sim, 0);
+}
+
+static void body_no_nagle(struct weir_sim *sim)
+{
+    nagle(sim, 1);
+}
+
+// That the peer has our FIN is an event of its own.
+static void body_late_answer_to_fin(struct weir_sim *sim)
+{
+    struct ends ends = pair_open(sim, AF_INET);
+    struct weir_poller poller;
+    struct weir_os_event event;
+    const struct weir_os *os = weir_sim_os(sim);
+    check(os->poller_open(os->self, &poller) == 0);
+    check(os->poller_add(os->self, &poller, ends.client, 7) == 0);
+    check(CALL(sim, socket_shutdown, ends.client, WEIR_SHUTDOWN_WRITE) == 0);
+    check(os->poller_wait(os->self, &poller, &event, 1, 0) == 1);
+    check(os->poller_wait(os->self, &poller, &event, 1, 0) == 0);
+    check(outstanding_of(sim, ends.client) == 1);
+    check(os->poller_wait(os->self, &poller, &event, 1, WEIR_NEVER) == 1);
+    check(outstanding_of(sim, ends.client) == 0);
+    os->poller_close(os->self, &poller);
+    pair_close(sim, ends);
+}
+
 // The peer closed over unread data, and its reset takes a while: until then sends are accepted.
 static void body_late_reset(struct weir_sim *sim)
 {
@@ -52,6 +94,9 @@ static void test_late(void **state)
     (void)state;
     run_deviating(body_late_data, WEIR_SIM_DELAY, 1, 5);
     run_deviating(body_late_answer, WEIR_SIM_DELAY, 1, 10);
+    run_deviating(body_nagle, WEIR_SIM_DELAY, 1, 10);
+    run_deviating(body_no_nagle, WEIR_SIM_DELAY, 1, 10);
+    run_deviating(body_late_answer_to_fin, WEIR_SIM_DELAY, 1, 10);
     run_deviating(body_late_reset, WEIR_SIM_DELAY, 2, 5);
 }
 
