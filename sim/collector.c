@@ -263,7 +263,9 @@ static void connection_read(struct sim_collector *me, struct collector_connectio
                 connection_close(me, connection, SIM_END_BROKEN);
             }
         } else if (count == 0 && !is_datagram(me)) {
-            connection_close(me, connection, SIM_END_ORDERLY);
+            // The end of stream hides a reset that came with it, and what was lost by that.
+            int error = me->os->socket_error(me->os->self, connection->fd);
+            connection_close(me, connection, error == 0 ? SIM_END_ORDERLY : SIM_END_BROKEN);
         } else if (count < 0 && count != -EINTR && is_datagram(me)) {
             connection->readable = false;
         } else if (count < 0 && count != -EINTR) {

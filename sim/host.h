@@ -75,6 +75,7 @@ struct sim_host_profile {
     uint32_t messages_max; // of each producer
     bool gap_records;      // may be drawn
     bool tight;            // a buffer that fills soon
+    bool stalls;           // the stall timeout is short, and peers exceed it
     uint32_t collectors_max;
     bool no_workers; // the host always drives the runtime
 };

@@ -86,10 +86,12 @@ int sim_host_flush(struct sim_host *me, uint64_t timeout_ms)
     struct weir_metrics metrics;
     bool healed = me->healed;
     sim_auditor_flush_begin(me->auditor, &wait);
-    if (me->talking) {
-        sim_memory_acquire(me->sim->memory, sim_actor(me->sim), &me->logged);
-    } else if (!me->over) { // threads that never met: nothing is before anything
+    // Threads that never met: nothing is before anything. Who drops the oldest counts it afterwards.
+    bool drops = me->plan->options.full == WEIR_FULL_DROP_OLDEST;
+    if (!me->over && (!me->talking || drops)) {
         wait.accepted = 0;
+    } else if (me->talking) {
+        sim_memory_acquire(me->sim->memory, sim_actor(me->sim), &me->logged);
     }
     wait.begin_ns = sim_host_now(me);
     wait.result = weir_pool_flush(me->pool, timeout_ms);
@@ -108,6 +110,9 @@ int sim_host_close(struct sim_host *me, uint64_t timeout_ms)
     struct sim_auditor_wait wait = {.timeout_ns = timeout_ms * MS};
     struct weir_metrics metrics;
     sim_auditor_close_begin(me->auditor, &wait);
+    if (!me->over && me->plan->options.full == WEIR_FULL_DROP_OLDEST) {
+        wait.accepted = 0; // as for a flush
+    }
     wait.begin_ns = sim_host_now(me);
     uint64_t end_ns = wait.begin_ns + wait.timeout_ns;
     me->weak_ns = end_ns < me->weak_ns ? end_ns : me->weak_ns;

@@ -43,15 +43,16 @@ static uint32_t draw_scaled(struct weir_sim *sim, const char *name, uint32_t low
 
 // ---- Options ----
 
-static void plan_times(struct weir_sim *sim, struct weir_pool_options *options)
+static void plan_times(struct weir_sim *sim, const struct sim_host_profile *profile,
+                       struct weir_pool_options *options)
 {
     options->flush_interval_ms = draw_scaled(sim, "flush_interval", 1, 50);
     options->retry_interval_ms = draw_scaled(sim, "retry_interval", 1, 50);
     options->retry_interval_max_ms = options->retry_interval_ms * weir_sim_draw(sim, "cap", 1, 8);
     options->connect_timeout_ms = draw_scaled(sim, "connect_timeout", 2, 2000);
-    options->stall_timeout_ms = weir_sim_draw(sim, "stalls", 0, 3) != 0
-                                    ? 60000
-                                    : draw_scaled(sim, "stall_timeout", 20, 2000);
+    bool patient = !profile->stalls && weir_sim_draw(sim, "stalls", 0, 3) != 0;
+    options->stall_timeout_ms =
+        patient ? 60000 : draw_scaled(sim, "stall_timeout", 5, profile->stalls ? 40 : 2000);
 }
 
 static void plan_text(struct weir_sim *sim, struct weir_pool_options *options, bool datagrams)
@@ -113,6 +114,12 @@ static void plan_endpoint(struct sim_host_plan *plan, uint32_t index)
 static void plan_collectors(struct weir_sim *sim, const struct sim_host_profile *profile,
                             struct sim_host_plan *plan, enum sim_collector_kind kind)
 {
+    // Peers are asked a few times in a run only: where they misbehave they do it often.
+    static const uint32_t per_million[] = {0, 100000, 300000, 700000};
+    uint32_t unruly = weir_sim_draw(sim, "unruly", 0, 3);
+    if (unruly > 0) {
+        weir_sim_rate(sim, WEIR_SIM_PEER, per_million[unruly]);
+    }
     uint32_t troubles = weir_sim_draw(sim, "troubles", 0, 4);
     struct sim_collector_options collector = {
         .kind = kind,
@@ -183,7 +190,7 @@ void sim_host_draw(struct weir_sim *sim, const struct sim_host_profile *profile,
     options->confirm = profile->confirm;
     options->epoch_bytes_max = profile->no_epochs ? 0 : draw_scaled(sim, "epoch_bytes", 1, 8192);
     options->epoch_interval_ms = draw_scaled(sim, "epoch_interval", 1, 500);
-    plan_times(sim, options);
+    plan_times(sim, profile, options);
     plan_text(sim, options, datagrams);
     plan_sizes(sim, profile, plan);
     bool named = kind == SIM_COLLECTOR_TCP || kind == SIM_COLLECTOR_UDP;

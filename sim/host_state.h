@@ -1,5 +1,7 @@
-// Inside a host: what host.c (its life), host_call.c (its calls, under the auditor) and host_end.c
-// (what must hold at its end) share.
+// Inside a host: what its life, its calls and its end share.
+//
+// host.c is its life, host_call.c its calls, each under the auditor, host_end.c what must hold at its
+// end.
 #ifndef WEIR_SIM_HOST_STATE_H
 #define WEIR_SIM_HOST_STATE_H
 

@@ -143,10 +143,10 @@ struct sim_tcp {
     uint64_t received;     // rcv_nxt: the peer's FIN counts
     uint64_t read;         // copied_seq
     uint64_t advertised;   // how far we let the peer send
-    uint64_t progress_ns; // when something was last acknowledged, or became outstanding
-    uint64_t heard_ns;    // when a segment last came
-    uint32_t attempts;    // SYNs sent
-    uint32_t delay;       // index: how late the segments of the call under way are
+    uint64_t progress_ns;  // when something was last acknowledged, or became outstanding
+    uint64_t heard_ns;     // when a segment last came
+    uint32_t attempts;     // SYNs sent
+    uint32_t delay;        // index: how late the segments of the call under way are
     struct sim_segments incoming;
 };
 

@@ -2,6 +2,10 @@
 //
 // What a program writes is first outstanding, then acknowledged by the peer's kernel, then read by
 // the peer; only the last is delivery. The count of what is outstanding survives the connection.
+//
+// Not modelled: segments that are lost or overtaken while the link is up, congestion, autotuning of
+// buffers, urgent data, TIME_WAIT keeping a port, a second connection on one socket, the queue of
+// half-open connections (it counts as part of the backlog).
 #include <errno.h>
 
 #include "runtime/assert.h"

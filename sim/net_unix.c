@@ -152,7 +152,7 @@ static int64_t unix_send(struct weir_sim *sim, struct sim_socket *socket, struct
         if (error < 0) {
             break;
         }
-        if ((peer->flags & SIM_DEAD) != 0 || (peer->shutdown & SIM_SHUT_READ) != 0) {
+        if ((peer->shutdown & SIM_SHUT_READ) != 0) { // maybe dead
             error = -EPIPE;
             break;
         }

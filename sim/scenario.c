@@ -90,9 +90,9 @@ uint64_t weir_sim_now_ns(struct weir_sim *sim)
 
 void weir_sim_sleep(struct weir_sim *sim, uint64_t duration_ns)
 {
-    sim_point_call(sim);
-    uint64_t now_ns = sim_threads_now(sim->threads);
+    uint64_t now_ns = sim_threads_now(sim->threads); // from now, not from the end of the call
     uint64_t until_ns = duration_ns < UINT64_MAX - now_ns ? now_ns + duration_ns : UINT64_MAX - 1;
+    sim_point_call(sim);
     while (sim_threads_now(sim->threads) < until_ns) {
         (void)sim_block(sim, SIM_BLOCKED_SLEEP, 0, until_ns);
     }

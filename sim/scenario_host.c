@@ -6,6 +6,12 @@
 #define TRICKS (TRICK(KEYS) | TRICK(PARTS) | TRICK(SLOTS) | TRICK(FLUSH) | TRICK(CLOSE))
 #define KINDS (((1u << WEIR_SIM_KINDS_COUNT) - 1) & ~(1u << WEIR_SIM_RESOURCE))
 
+// Each of these was met by 20 or more of 2,000 seeds.
+#define PROBE_SEEDS 2000
+static const char *const host_probes[] = {
+    "abandoned", "epoch-turned", "woken",      "close-deadline-hit", "disconnect",
+    "row-full",  "resent",       "gap-record", "flush-timed-out",    NULL};
+
 static void host_play(struct weir_sim *sim, uint32_t tricks)
 {
     const struct sim_host_profile profile = {
@@ -47,13 +53,19 @@ const struct weir_sim_scenario sim_scenarios_host[] = {
     {.name = "host-turn",
      .about = "a host that drives the runtime with weir_turn, others log",
      .run = host_turn,
-     .kinds = KINDS},
+     .kinds = KINDS,
+     .probes = host_probes,
+     .probe_seeds = PROBE_SEEDS},
     {.name = "host-backend",
      .about = "an event loop that only waits for weir_backend_fd, others log",
      .run = host_backend,
-     .kinds = KINDS},
+     .kinds = KINDS,
+     .probes = host_probes,
+     .probe_seeds = PROBE_SEEDS},
     {.name = "host-name",
      .about = "the same with names to look up, on a thread of their own",
      .run = host_name,
-     .kinds = KINDS},
+     .kinds = KINDS,
+     .probes = host_probes,
+     .probe_seeds = PROBE_SEEDS},
     {.name = NULL}};

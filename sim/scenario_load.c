@@ -44,11 +44,16 @@ static void talk_load_test(struct weir_sim *sim)
     sim_host_play(sim, &plan);
 }
 
+static const char *const load_probes[] = {"disconnect", "resent", "send-cut-a-frame",
+                                          "resource-failed", NULL};
+
 const struct weir_sim_scenario sim_scenarios_load[] = {
     {.name = "talk-load-test",
      .about = "four sockets, a tenth of the calls failing in each of four ways",
      .run = talk_load_test,
      .kinds = 1u << WEIR_SIM_SWITCH | 1u << WEIR_SIM_STALE | 1u << WEIR_SIM_WEAK |
               1u << WEIR_SIM_CONNECT | 1u << WEIR_SIM_SEND | 1u << WEIR_SIM_AGAIN |
-              1u << WEIR_SIM_WORK},
+              1u << WEIR_SIM_WORK,
+     .probes = load_probes,
+     .probe_seeds = 500},
     {.name = NULL}};

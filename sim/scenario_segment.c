@@ -319,22 +319,88 @@ static void stretch_run(struct weir_sim *sim, const struct profile *profile)
     me.os->release(me.os->self, region, bytes);
 }
 
-// X(function, name, about, what the profile has)
+// ---- The free stack alone ----
+
+#define ROUNDS_MAX 6
+
+struct stack {
+    struct weir_sim *sim;
+    struct weir_row *row;
+    uint32_t rounds;
+    _Atomic uint32_t holders[SEGMENTS_MAX];
+};
+
+static void stack_main(void *argument)
+{
+    struct stack *me = argument;
+    for (uint32_t i = 0; i < me->rounds; i++) {
+        uint32_t left, taken[2], count = 0;
+        for (; count < 2 && (taken[count] = weir_row_free_pop(me->row, &left)) != 0; count++) {
+            uint32_t segment = taken[count] - 1;
+            weir_sim_check(me->sim, segment < SEGMENTS_MAX, "segment-stack-foreign");
+            uint32_t before =
+                atomic_fetch_add_explicit(&me->holders[segment], 1, memory_order_relaxed);
+            weir_sim_check(me->sim, before == 0, "segment-popped-twice");
+        }
+        // The newest first, so that what others have seen on top comes back under something else.
+        for (uint32_t j = 0; j < count; j++) {
+            atomic_fetch_sub_explicit(&me->holders[taken[j] - 1], 1, memory_order_relaxed);
+            weir_row_free_push(me->row, taken[j] - 1);
+        }
+    }
+}
+
+static void segment_stack(struct weir_sim *sim)
+{
+    struct stack me = {.sim = sim, .rounds = weir_sim_draw(sim, "rounds", 1, ROUNDS_MAX)};
+    uint32_t threads = weir_sim_draw(sim, "threads", 2, THREADS_MAX);
+    struct weir_row_options options = {.flush_limit_bytes = 1,
+                                       .message_bytes_max = 1,
+                                       .segment_count = weir_sim_draw(sim, "segments", 2, 4),
+                                       .segment_messages_max = 1};
+    const struct weir_os *os = weir_sim_os(sim);
+    uint32_t actors[THREADS_MAX];
+    size_t bytes = weir_row_region_bytes(&options);
+    void *region = os->alloc(os->self, bytes, WEIR_ROW_LINE_BYTES);
+    weir_sim_check(sim, region != NULL, "segment-region");
+    me.row = weir_row_init(region, &options);
+    for (uint32_t i = 0; i < threads; i++) {
+        actors[i] = weir_sim_start(sim, stack_main, &me);
+    }
+    for (uint32_t i = 0; i < threads; i++) {
+        weir_sim_join(sim, actors[i]);
+    }
+    uint32_t left, count = 0;
+    while (weir_row_free_pop(me.row, &left) != 0) {
+        count++;
+    }
+    weir_sim_check(sim, count == options.segment_count, "segment-leaked");
+    os->release(os->self, region, bytes);
+}
+
+static const char *const row_probes[] = {"segment-completed-by-commit", "segment-row-full", NULL};
+static const char *const seal_probes[] = {"segment-completed-by-commit",
+                                          "segment-completed-by-seal", "segment-row-full", NULL};
+static const char *const drop_probes[] = {"segment-dropped", "segment-completed-by-seal",
+                                          "segment-row-full", NULL};
+static const char *const wrap_probes[] = {"segment-completed-by-commit", "segment-dropped", NULL};
+
+// X(function, name, about, probes, what the profile has)
 #define PROFILES(X)                                                                                \
-    X(segment_append, "segment-append", "threads append, one takes", .patient = true,              \
+    X(segment_append, "segment-append", "threads append, one takes", seal_probes, .patient = true, \
       .seals = true)                                                                               \
-    X(segment_slow, "segment-slow", "threads sleep between reserve and commit", .pauses = true,    \
-      .patient = true, .voids = true, .seals = true)                                               \
-    X(segment_void, "segment-void", "messages taken back, or shorter than reserved",               \
+    X(segment_slow, "segment-slow", "threads sleep between reserve and commit", seal_probes,       \
+      .pauses = true, .patient = true, .voids = true, .seals = true)                               \
+    X(segment_void, "segment-void", "messages taken back, or shorter than reserved", row_probes,   \
       .voids = true, .patient = true)                                                              \
-    X(segment_drop, "segment-drop", "whoever finds no room drops the oldest", .drops = true,       \
-      .voids = true, .seals = true)                                                                \
-    X(segment_shut, "segment-shut", "shut while threads append", .shuts = true, .pauses = true,    \
-      .patient = true)                                                                             \
-    X(segment_wrap, "segment-wrap", "the sequence number comes round", .wraps = true,              \
+    X(segment_drop, "segment-drop", "whoever finds no room drops the oldest", drop_probes,         \
+      .drops = true, .voids = true, .seals = true)                                                 \
+    X(segment_shut, "segment-shut", "shut while threads append", row_probes, .shuts = true,        \
+      .pauses = true, .patient = true)                                                             \
+    X(segment_wrap, "segment-wrap", "the sequence number comes round", wrap_probes, .wraps = true, \
       .drops = true, .pauses = true)
 
-#define PROFILE_RUN(function, name_, about_, ...)                                                  \
+#define PROFILE_RUN(function, name_, about_, probes_, ...)                                         \
     static void function(struct weir_sim *sim)                                                     \
     {                                                                                              \
         static const struct profile profile = {__VA_ARGS__};                                       \
@@ -343,7 +409,17 @@ static void stretch_run(struct weir_sim *sim, const struct profile *profile)
 PROFILES(PROFILE_RUN)
 #undef PROFILE_RUN
 
-#define PROFILE_ENTRY(function, name_, about_, ...)                                                \
-    {.name = (name_), .about = (about_), .run = function, .kinds = SCENARIO_RUNTIME_KINDS},
-const struct weir_sim_scenario sim_scenarios_segment[] = {PROFILES(PROFILE_ENTRY){.name = NULL}};
+#define PROFILE_ENTRY(function, name_, about_, probes_, ...)                                       \
+    {.name = (name_),                                                                              \
+     .about = (about_),                                                                            \
+     .run = function,                                                                              \
+     .kinds = SCENARIO_RUNTIME_KINDS,                                                              \
+     .probes = (probes_),                                                                          \
+     .probe_seeds = 5000},
+const struct weir_sim_scenario sim_scenarios_segment[] = {
+    {.name = "segment-stack",
+     .about = "the stack of free segments: nobody pops one that another has",
+     .run = segment_stack,
+     .kinds = SCENARIO_MEMORY_KINDS},
+    PROFILES(PROFILE_ENTRY){.name = NULL}};
 #undef PROFILE_ENTRY

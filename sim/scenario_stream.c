@@ -131,7 +131,7 @@ struct dialler {
     struct weir_stream stream;
     struct weir_connect connect;
     struct weir_timeout timeout;
-    int winner;
+    bool connected; // until then the socket is the connect's to close
 };
 
 static enum weir_poll dialler_poll(struct weir_future *future, struct weir_context *context)
@@ -141,10 +141,13 @@ static enum weir_poll dialler_poll(struct weir_future *future, struct weir_conte
     weir_connect_init(&me->connect, &me->stream, &me->address, SOCK_STREAM);
     weir_timeout_init(&me->timeout, &me->connect.future, 1000000);
     weir_await(me, context, &me->timeout);
+    me->connected = me->timeout.future.result == 0;
     weir_return(me, me->timeout.future.result);
     weir_exit(me);
     weir_drop(&me->timeout.future, context);
-    weir_stream_close(&me->stream);
+    if (me->connected) {
+        weir_stream_close(&me->stream);
+    }
     weir_end(me);
 }
 

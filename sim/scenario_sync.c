@@ -437,13 +437,35 @@ static void sync_budget(struct weir_sim *sim)
     weir_runtime_destroy(runtime);
 }
 
-// ---- Notify all, while waiters leave for another reason and their cells are used again ----
+// ---- All are notified, twice at once: who leaves for the one has its node used again at once ----
+
+#define LEAVERS_MAX 3
+
+struct bells {
+    struct weir_sim *sim;
+    struct weir_notify notify[2];
+    _Atomic uint32_t left; // leavers that are done
+    uint32_t leavers;
+};
+
+struct ringer {
+    struct bells *bells;
+    uint32_t index, rings;
+};
+
+static void ringer_main(void *argument)
+{
+    struct ringer *me = argument;
+    for (uint32_t i = 0; i < me->rings; i++) {
+        weir_notify_all(&me->bells->notify[me->index], NULL);
+    }
+}
 
 struct leaver {
     struct weir_future future;
-    struct weir_sim *sim;
-    struct weir_notified wait;
-    struct weir_oneshot_recv recv;
+    struct bells *bells;
+    struct weir_notified wait[2];
+    uint32_t rounds;
     int winner;
 };
 
@@ -451,53 +473,55 @@ static enum weir_poll leaver_poll(struct weir_future *future, struct weir_contex
 {
     struct leaver *me = (struct leaver *)future;
     weir_begin(me);
-    weir_select(me, context, me->winner, NULL, &me->wait.future, &me->recv.future);
-    weir_sim_sometimes(me->sim, me->winner == 0 ? "left-notified" : "left-otherwise");
+    for (; me->rounds > 0; me->rounds--) {
+        weir_notified_init(&me->wait[0], &me->bells->notify[0]);
+        weir_notified_init(&me->wait[1], &me->bells->notify[1]);
+        weir_select(me, context, me->winner, NULL, &me->wait[0].future, &me->wait[1].future);
+        weir_sim_sometimes(me->bells->sim, me->winner == 0 ? "left-first" : "left-second");
+        weir_drop(&me->wait[0].future, context);
+        weir_drop(&me->wait[1].future, context);
+    }
+    atomic_fetch_add_explicit(&me->bells->left, 1, memory_order_relaxed);
     weir_return(me, 1);
     weir_exit(me);
-    weir_drop(&me->wait.future, context);
-    weir_drop(&me->recv.future, context);
+    weir_drop(&me->wait[0].future, context);
+    weir_drop(&me->wait[1].future, context);
     weir_end(me);
-}
-
-static void leaver_spawn(struct weir_sim *sim, struct weir_runtime *runtime,
-                         struct weir_notify *notify, struct shot *shot, struct weir_handle *handle)
-{
-    struct leaver leaver = {.future = {.poll = leaver_poll}, .sim = sim};
-    shot->value = 1;
-    weir_oneshot_init(&shot->oneshot);
-    weir_notified_init(&leaver.wait, notify);
-    weir_oneshot_recv_init(&leaver.recv, &shot->oneshot);
-    scenario_spawn(sim, runtime, &leaver, handle);
 }
 
 static void sync_notify_all(struct weir_sim *sim)
 {
     struct weir_runtime *runtime = scenario_runtime(sim, weir_sim_draw(sim, "workers", 1, 3));
-    struct weir_notify notify;
-    weir_notify_init(&notify, runtime);
-    uint32_t rounds = weir_sim_draw(sim, "rounds", 1, 3);
-    for (uint32_t round = 0; round < rounds; round++) {
-        struct shot shots[3];
-        uint32_t actors[3];
-        struct weir_handle handles[3];
-        uint32_t leavers = weir_sim_draw(sim, "leavers", 1, 3);
-        for (uint32_t i = 0; i < leavers; i++) {
-            leaver_spawn(sim, runtime, &notify, &shots[i], &handles[i]);
-        }
-        for (uint32_t i = 0; i < leavers; i++) {
-            actors[i] = weir_sim_start(sim, shot_main, &shots[i]);
-        }
-        weir_notify_all(&notify, NULL);
-        for (uint32_t i = 0; i < leavers; i++) {
-            weir_sim_check(sim, scenario_join(runtime, handles[i]) == 1, "join-result");
-            weir_sim_join(sim, actors[i]);
-        }
+    struct bells bells = {.sim = sim, .leavers = weir_sim_draw(sim, "leavers", 1, LEAVERS_MAX)};
+    struct ringer ringers[2];
+    uint32_t actors[2];
+    struct weir_handle handles[LEAVERS_MAX];
+    uint32_t rounds = weir_sim_draw(sim, "rounds", 1, 4);
+    for (uint32_t i = 0; i < 2; i++) {
+        weir_notify_init(&bells.notify[i], runtime);
+    }
+    for (uint32_t i = 0; i < bells.leavers; i++) {
+        struct leaver leaver = {.future = {.poll = leaver_poll}, .bells = &bells, .rounds = rounds};
+        scenario_spawn(sim, runtime, &leaver, &handles[i]);
+    }
+    for (uint32_t i = 0; i < 2; i++) {
+        ringers[i] = (struct ringer){&bells, i, weir_sim_draw(sim, "rings", 1, 8)};
+        actors[i] = weir_sim_start(sim, ringer_main, &ringers[i]);
+    }
+    for (uint32_t i = 0; i < 2; i++) {
+        weir_sim_join(sim, actors[i]);
+    }
+    while (atomic_load_explicit(&bells.left, memory_order_relaxed) < bells.leavers) {
+        weir_notify_all(&bells.notify[1], NULL); // a ring that nobody waits for is lost
+        weir_sim_sleep(sim, 1000);
+    }
+    for (uint32_t i = 0; i < bells.leavers; i++) {
+        weir_sim_check(sim, scenario_join(runtime, handles[i]) == 1, "join-result");
     }
     weir_runtime_destroy(runtime);
 }
 
-static const char *const leave_probes[] = {"left-notified", "left-otherwise", NULL};
+static const char *const leave_probes[] = {"left-first", "left-second", NULL};
 static const char *const notify_probes[] = {"notify-cancelled", "notify-cancelled-too-late", NULL};
 
 const struct weir_sim_scenario sim_scenarios_sync[] = {
@@ -528,7 +552,7 @@ const struct weir_sim_scenario sim_scenarios_sync[] = {
      .run = sync_budget,
      .kinds = SCENARIO_RUNTIME_KINDS},
     {.name = "sync-notify-all",
-     .about = "all are notified while some leave for another reason",
+     .about = "all are notified, twice at once, while some leave and come again",
      .run = sync_notify_all,
      .kinds = SCENARIO_RUNTIME_KINDS,
      .probes = leave_probes,

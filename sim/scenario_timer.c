@@ -149,18 +149,25 @@ struct dodger {
     struct weir_sleep sleep;
     struct weir_notified wait;
     struct weir_notify *notify;
+    uint64_t base_ns;
     uint32_t rounds, round;
     int winner;
 };
 
-#define DODGE_NS 1000000u
+// Deadlines on the border of a tick, where the wheel's moment is the clock's: both come at once.
+#define DODGE_NS (16ull << WEIR_TICK_BITS)
+
+static uint64_t dodge_ns(uint64_t base_ns, uint32_t round)
+{
+    return base_ns + (round + 1) * DODGE_NS;
+}
 
 static enum weir_poll dodger_poll(struct weir_future *future, struct weir_context *context)
 {
     struct dodger *me = (struct dodger *)future;
     weir_begin(me);
     for (me->round = 0; me->round < me->rounds; me->round++) {
-        weir_sleep_init(&me->sleep, DODGE_NS);
+        weir_sleep_until_init(&me->sleep, dodge_ns(me->base_ns, me->round));
         weir_notified_init(&me->wait, me->notify);
         weir_select(me, context, me->winner, NULL, &me->wait.future, &me->sleep.future);
         weir_sim_sometimes(me->sim, me->winner == 0 ? "timer-stopped" : "timer-fired");
@@ -177,6 +184,7 @@ static enum weir_poll dodger_poll(struct weir_future *future, struct weir_contex
 struct notifier {
     struct weir_sim *sim;
     struct weir_notify *notify;
+    uint64_t base_ns;
     uint32_t rounds;
 };
 
@@ -184,7 +192,8 @@ static void notifier_main(void *argument)
 {
     struct notifier *me = argument;
     for (uint32_t i = 0; i < me->rounds; i++) {
-        weir_sim_sleep(me->sim, DODGE_NS + (1u << WEIR_TICK_BITS));
+        uint64_t now_ns = weir_sim_now_ns(me->sim), then_ns = dodge_ns(me->base_ns, i);
+        weir_sim_sleep(me->sim, then_ns > now_ns ? then_ns - now_ns : 0);
         weir_notify_all(me->notify, NULL);
     }
 }
@@ -194,13 +203,15 @@ static void timer_race(struct weir_sim *sim)
     struct weir_runtime *runtime = scenario_runtime(sim, weir_sim_draw(sim, "workers", 2, 3));
     struct weir_notify notify;
     weir_notify_init(&notify, runtime);
-    struct notifier notifier = {sim, &notify, weir_sim_draw(sim, "rounds", 1, 6)};
+    uint64_t base_ns = weir_sim_now_ns(sim) / DODGE_NS * DODGE_NS;
+    struct notifier notifier = {sim, &notify, base_ns, weir_sim_draw(sim, "rounds", 1, 6)};
     uint32_t dodgers = weir_sim_draw(sim, "dodgers", 1, SLEEPERS_MAX);
     struct weir_handle handles[SLEEPERS_MAX];
     for (uint32_t i = 0; i < dodgers; i++) {
         struct dodger dodger = {.future = {.poll = dodger_poll},
                                 .sim = sim,
                                 .notify = &notify,
+                                .base_ns = base_ns,
                                 .rounds = notifier.rounds};
         scenario_spawn(sim, runtime, &dodger, &handles[i]);
     }

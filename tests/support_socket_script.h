@@ -1,6 +1,21 @@
 // Socket scripts: os.h calls that write down what they saw, on the real kernel and simulated.
 //
-// Both texts must be the same.
+// Both texts must be the same. Where kernel and model differ, and why it may be so (scripts keep
+// away from these):
+//
+//   difference                                      reason
+//   how much a full TCP connection takes, how       the kernel's depends on memory, autotuning and
+//     much of it is acknowledged unread               scheduling; the model's is drawn
+//   when an acknowledgement comes                   the kernel delays some by 40 ms; in the model
+//                                                     that is a decision, and scripts wait
+//   the count of a TCP socket whose failed          a left-over of the kernel's sequence numbers
+//     connect was taken back
+//   connecting a TCP socket that was connected      old and new positions would stand side by side,
+//     once, AF_UNSPEC                                 and a weir stream has one connection
+//   a port whose connections are in TIME_WAIT       free in the model: weir's listeners set
+//                                                     SO_REUSEADDR
+//   types other than stream and datagram            os.h has none
+//
 // A script is a function. It names its sockets by small numbers and uses the calls below, each of
 // which adds a line with the result. What a line must not hold: descriptors, ports, names, times.
 #ifndef WEIR_TESTS_SUPPORT_SOCKET_SCRIPT_H

@@ -241,6 +241,25 @@ static void fd_restore(int fd, int saved)
     (void)close(saved);
 }
 
+// CMocka's own handlers would go on with the tests in a worker that crashes. Where the command has
+// none of its own, under ASan, the default shall kill it.
+static const int crash_signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
+#define CRASH_SIGNALS_COUNT (sizeof crash_signals / sizeof crash_signals[0])
+
+static int command_call(int count, char **words)
+{
+    struct sigaction saved[CRASH_SIGNALS_COUNT];
+    const struct sigaction ordinary = {.sa_handler = SIG_DFL};
+    for (size_t i = 0; i < CRASH_SIGNALS_COUNT; i++) {
+        assert_int_equal(sigaction(crash_signals[i], &ordinary, &saved[i]), 0);
+    }
+    int status = weir_sim_main(count, words, scenarios, SCENARIOS_COUNT);
+    for (size_t i = 0; i < CRASH_SIGNALS_COUNT; i++) {
+        assert_int_equal(sigaction(crash_signals[i], &saved[i], NULL), 0);
+    }
+    return status;
+}
+
 // The words, separated by blanks, as the command line; what it prints is in output and messages.
 static int command(const char *line)
 {
@@ -256,7 +275,7 @@ static int command(const char *line)
     }
     int saved_output = fd_redirect(STDOUT_FILENO, "output");
     int saved_messages = fd_redirect(STDERR_FILENO, "messages");
-    int status = weir_sim_main(count, words, scenarios, SCENARIOS_COUNT);
+    int status = command_call(count, words);
     fd_restore(STDOUT_FILENO, saved_output);
     fd_restore(STDERR_FILENO, saved_messages);
     file_slurp("output", output, sizeof output);
@@ -514,7 +533,7 @@ static void crashes_are_findings(void **state)
         const char *scenario, *says, *says_under_asan;
         bool replays; // the process lives on
     } cases[] = {
-        {"crash-null", "safety: crash SIGSEGV", "safety: process exited with", true},
+        {"crash-null", "safety: crash SIGSEGV", "safety: process ", true},
         {"crash-abort", "safety: crash SIGABRT", "safety: process killed by signal 6", true},
         {"crash-stack", "safety: crash SIGSEGV", "safety: process ", true},
         {"crash-assertion", "safety: assertion test_sim_command.c:", "safety: assertion", true},

@@ -88,6 +88,34 @@ static void script_unix_queue(struct script *script)
     do_events(script);
 }
 
+// Room that others' messages leave is an edge for one that waits.
+static void script_unix_two_senders(struct script *script)
+{
+    do_receiver(script, 2, AF_UNIX);
+    for (int index = 0; index < 2; index++) {
+        do_open(script, index, AF_UNIX, SOCK_DGRAM);
+        do_connect(script, index, 2);
+        do_watch(script, index);
+    }
+    do_events(script);
+    for (int index = 0; index < 11; index++) {
+        do_send(script, 0, 100);
+    }
+    do_send(script, 1, 100);
+    do_events(script);
+    do_state(script, 1);
+    do_recv(script, 2, 100);
+    do_events(script);
+    do_recv(script, 2, 100);
+    do_events(script);
+    do_send(script, 1, 100);
+    do_send(script, 1, 100);
+    do_send(script, 1, 100);
+    do_events(script);
+    do_close(script, 2);
+    do_events(script);
+}
+
 static void script_unix_buffer(struct script *script)
 {
     do_receiver(script, 1, AF_UNIX);
@@ -181,6 +209,7 @@ static void test_unix(void **state)
     scripts_compare(state, script_unix_messages);
     scripts_compare(state, script_unix_truesize);
     scripts_compare(state, script_unix_queue);
+    scripts_compare(state, script_unix_two_senders);
     scripts_compare(state, script_unix_buffer);
     scripts_compare(state, script_unix_death);
     scripts_compare(state, script_unix_death_while_full);

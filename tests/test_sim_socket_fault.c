@@ -199,6 +199,80 @@ static void test_delays_of_calls(void **state)
     run_deviating(body_interrupt, WEIR_SIM_INTERRUPT, 2, 1); // after connect's and accept's
 }
 
+// ---- Faults of a receive, a shutdown, an accept ----
+
+static void body_recv_unix(struct weir_sim *sim)
+{
+    struct ends ends = pair_open(sim, AF_UNIX);
+    check(send_bytes(sim, ends.client, 100) == 100);
+    check(send_bytes(sim, ends.server, 30) == 30);
+    check(recv_bytes(sim, ends.client, 100) == 30); // what the peer had said
+    check(recv_bytes(sim, ends.client, 100) == -ECONNRESET);
+    check(recv_bytes(sim, ends.client, 100) == 0);
+    check(outstanding_of(sim, ends.client) == 0);
+    check(recv_bytes(sim, ends.server, 100) == -ECONNRESET);
+    pair_close(sim, ends);
+}
+
+static void body_recv_tcp(struct weir_sim *sim)
+{
+    struct ends ends = pair_open(sim, AF_INET);
+    check(send_bytes(sim, ends.server, 30) == 30);
+    check(recv_bytes(sim, ends.client, 100) == 30);
+    int64_t error = recv_bytes(sim, ends.client, 100);
+    check(error == -ECONNRESET || error == -ETIMEDOUT || error == -EHOSTUNREACH);
+    check(recv_bytes(sim, ends.client, 100) == 0);
+    check(send_bytes(sim, ends.client, 100) == -EPIPE);
+    pair_close(sim, ends);
+}
+
+static void body_shutdown(struct weir_sim *sim)
+{
+    struct ends ends = pair_open(sim, AF_INET);
+    check(CALL(sim, socket_shutdown, ends.client, WEIR_SHUTDOWN_WRITE) == -ENOTCONN);
+    check(CALL(sim, socket_error, ends.client) == ECONNRESET);
+    check(recv_bytes(sim, ends.server, 100) == -ECONNRESET);
+    pair_close(sim, ends);
+}
+
+static void body_shutdown_unix(struct weir_sim *sim)
+{
+    struct ends ends = pair_open(sim, AF_UNIX);
+    check(send_bytes(sim, ends.client, 100) == 100);
+    check(CALL(sim, socket_shutdown, ends.client, WEIR_SHUTDOWN_WRITE) == 0);
+    check(outstanding_of(sim, ends.client) == 0);
+    check(CALL(sim, socket_error, ends.client) == ECONNRESET);
+    pair_close(sim, ends);
+}
+
+// The connection that was to be accepted is gone, and its client is told.
+static void body_accept(struct weir_sim *sim)
+{
+    struct weir_address address = address_tcp();
+    int listener = CALL(sim, socket_open, AF_INET, SOCK_STREAM);
+    check(CALL(sim, socket_bind, listener, &address) == 0);
+    check(CALL(sim, socket_listen, listener, 3) == 0);
+    int fd = -1;
+    check(connect_result(sim, AF_INET, &fd) == -EINPROGRESS);
+    check(CALL(sim, socket_accept, listener) == -ECONNABORTED);
+    check(CALL(sim, socket_error, fd) == ECONNRESET);
+    check(CALL(sim, socket_accept, listener) == -EAGAIN);
+    check(CALL(sim, socket_close, fd) == 0);
+    check(CALL(sim, socket_close, listener) == 0);
+}
+
+static void test_other_faults(void **state)
+{
+    (void)state;
+    run_deviating(body_recv_unix, WEIR_SIM_RECV, 0, 1);
+    for (uint32_t value = 1; value <= 4; value++) { // 0 is accept's
+        run_deviating(body_recv_tcp, WEIR_SIM_RECV, 1, value);
+    }
+    run_deviating(body_shutdown, WEIR_SIM_RECV, 1, 1);
+    run_deviating(body_shutdown_unix, WEIR_SIM_RECV, 0, 1);
+    run_deviating(body_accept, WEIR_SIM_RECV, 0, 1);
+}
+
 // ---- Faults of a connect ----
 
 static void connect_later(struct weir_sim *sim, int error, uint64_t from_ns, uint64_t to_ns)
@@ -264,6 +338,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_send_faults, setup, teardown),
         cmocka_unit_test_setup_teardown(test_delays_of_calls, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_other_faults, setup, teardown),
         cmocka_unit_test_setup_teardown(test_connect_faults, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -216,6 +216,38 @@ static void body_link_connect(struct weir_sim *sim)
     link_end(sim, fd);
 }
 
+// What was heard in between counts anew.
+static void body_link_keepalive_anew(struct weir_sim *sim)
+{
+    int fd = link_open(sim);
+    check(CALL(sim, socket_option, fd, WEIR_SOCKET_KEEPALIVE, 1) == 0);
+    sim_net_link(sim, false);
+    weir_sim_sleep(sim, SECOND);
+    sim_net_link(sim, true);
+    weir_sim_sleep(sim, SECOND);
+    sim_net_link(sim, false);
+    weir_sim_sleep(sim, 3 * SECOND);
+    check(state_of(sim, fd) == WEIR_WRITABLE);
+    weir_sim_sleep(sim, SECOND);
+    check(CALL(sim, socket_error, fd) == ETIMEDOUT);
+    link_end(sim, fd);
+}
+
+// The answer to the SYN is lost, and so are all further ones.
+static void body_link_no_answer(struct weir_sim *sim)
+{
+    weir_sim_process_start(sim, peer_process, sim);
+    weir_sim_sleep(sim, MS);
+    int fd = -1;
+    check(connect_result(sim, AF_INET, &fd) == -EINPROGRESS);
+    sim_net_link(sim, false);
+    weir_sim_sleep(sim, 120 * SECOND);
+    check(state_of(sim, fd) == 0);
+    weir_sim_sleep(sim, 10 * SECOND);
+    check(CALL(sim, socket_error, fd) == ETIMEDOUT);
+    link_end(sim, fd);
+}
+
 // A reset that is lost is not sent again: only the next segment finds out.
 static void body_link_lost_reset(struct weir_sim *sim)
 {
@@ -237,7 +269,9 @@ static void test_link(void **state)
     run(body_link_back, NULL, 0);
     run(body_link_user_timeout, NULL, 0);
     run(body_link_keepalive, NULL, 0);
+    run(body_link_keepalive_anew, NULL, 0);
     run(body_link_connect, NULL, 0);
+    run_deviating(body_link_no_answer, WEIR_SIM_DELAY, 0, 10);
     run(body_link_lost_reset, NULL, 0);
 }
 

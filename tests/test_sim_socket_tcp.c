@@ -1,11 +1,4 @@
 // The simulator's TCP against the running kernel over loopback: the same scripts, the same results.
-//
-// What is not compared, since the real figures depend on the machine's memory and its scheduling:
-// how much a full connection takes, how much of it the peer's kernel acknowledges before its
-// program reads, and the moments at which acknowledgements come (scripts wait for those). Nor is
-// the count of what is outstanding once a failed connect was taken back: there the kernel's is a
-// left-over of its sequence numbers. A socket that was once connected cannot be connected again in
-// the simulator, and AF_UNSPEC does not disconnect one.
 #include "tests/support_socket_script.h"
 
 #include <errno.h>
