@@ -74,6 +74,7 @@ struct sim_auditor {
     struct audit_array entries;     // struct audit_entry
     uint32_t connection_serial;
     bool closing, closed;
+    bool parting; // see sim_auditor_parting
     uint64_t offered, accepted, held, abandoned;
     uint64_t rejected[WEIR_REJECTIONS_COUNT];
     uint64_t rejected_full_bytes;

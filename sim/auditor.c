@@ -54,6 +54,18 @@ void sim_auditor_weaken(struct sim_auditor *auditor, enum sim_promise promise)
     auditor->promise = promise > auditor->promise ? promise : auditor->promise;
 }
 
+void sim_auditor_parting(struct sim_auditor *auditor)
+{
+    auditor->parting = true;
+}
+
+void sim_auditor_met(struct sim_auditor *auditor)
+{
+    if (auditor->parting) {
+        sim_auditor_weaken(auditor, SIM_PROMISE_ACKNOWLEDGED);
+    }
+}
+
 void sim_auditor_fail(struct sim_auditor *auditor, const char *name, const char *format, ...)
 {
     char message[AUDIT_REASON_BYTES];

@@ -68,6 +68,11 @@ struct sim_auditor *sim_auditor_create(const struct sim_auditor_options *options
 // names as the hole in its proof. A stronger promise than the present one changes nothing.
 void sim_auditor_weaken(struct sim_auditor *auditor, enum sim_promise promise);
 
+// A TCP peer ends its own side over unread data, and closes soon after. The promise holds in spite
+// of that, except where the writer, too, had ended its side when it read the peer's end.
+void sim_auditor_parting(struct sim_auditor *auditor);
+void sim_auditor_met(struct sim_auditor *auditor);
+
 // ---- What the host does ----
 //
 // offer, then the call, then its answer. Formatting in place: offer, reserve, hold (or answer with

@@ -36,6 +36,7 @@ struct collector_connection {
     uint64_t pause_until_ns;
     bool readable; // as far as is known: until -EAGAIN
     bool shown;    // the habit did what it does once
+    bool reset;    // a send was told of it, and no other call will be
 };
 
 struct sim_collector {
@@ -187,6 +188,23 @@ static void collector_accept(struct sim_collector *me)
     }
 }
 
+// Ends its own side, whatever is unread.
+static void connection_part(struct sim_collector *me, struct collector_connection *connection)
+{
+    if (connection->shown) {
+        return;
+    }
+    connection->shown = true;
+    // The hole of the documentation: such an end of stream says nothing about what was read. It is
+    // closed where a reset follows soon, unless the writer had ended its side as well.
+    if (me->options.prompt && connection->habit == SIM_HABIT_PART) {
+        sim_auditor_parting(me->options.auditor);
+    } else if (!is_unix(me->options.kind)) {
+        sim_auditor_weaken(me->options.auditor, SIM_PROMISE_ACKNOWLEDGED);
+    }
+    (void)me->os->socket_shutdown(me->os->self, connection->fd, WEIR_SHUTDOWN_WRITE);
+}
+
 // The habit shows.  returns  false: the connection is over.
 static bool habit_show(struct sim_collector *me, struct collector_connection *connection)
 {
@@ -202,22 +220,22 @@ static bool habit_show(struct sim_collector *me, struct collector_connection *co
         connection->pause_until_ns = collector_now(me) + draw_time(me, me->options.pause_ns);
         break;
     case SIM_HABIT_SLAM: connection_close(me, connection, SIM_END_BROKEN); return false;
-    case SIM_HABIT_HALF:
-        if (!connection->shown) {
-            connection->shown = true;
-            // The hole of the documentation: its end of stream says nothing about what it read.
-            if (!is_unix(me->options.kind)) {
-                sim_auditor_weaken(me->options.auditor, SIM_PROMISE_ACKNOWLEDGED);
-            }
-            (void)me->os->socket_shutdown(me->os->self, connection->fd, WEIR_SHUTDOWN_WRITE);
+    case SIM_HABIT_HALF: connection_part(me, connection); break;
+    case SIM_HABIT_PART:
+        if (connection->shown) {
+            connection_close(me, connection, SIM_END_BROKEN);
+            return false;
         }
+        connection_part(me, connection);
+        connection->pause_until_ns = collector_now(me) + draw_time(me, MS);
         break;
     case SIM_HABIT_TALK: {
         static const unsigned char bytes[] = "unasked";
         struct weir_iovec part = {bytes, sizeof(bytes)};
         if (!connection->shown) {
             connection->shown = true;
-            (void)me->os->socket_send(me->os->self, connection->fd, &part, 1);
+            int64_t sent = me->os->socket_send(me->os->self, connection->fd, &part, 1);
+            connection->reset = sent < 0 && sent != -EAGAIN;
         }
         break;
     }
@@ -265,7 +283,8 @@ static void connection_read(struct sim_collector *me, struct collector_connectio
         } else if (count == 0 && !is_datagram(me)) {
             // The end of stream hides a reset that came with it, and what was lost by that.
             int error = me->os->socket_error(me->os->self, connection->fd);
-            connection_close(me, connection, error == 0 ? SIM_END_ORDERLY : SIM_END_BROKEN);
+            bool reset = error != 0 || connection->reset;
+            connection_close(me, connection, reset ? SIM_END_BROKEN : SIM_END_ORDERLY);
         } else if (count < 0 && count != -EINTR && is_datagram(me)) {
             connection->readable = false;
         } else if (count < 0 && count != -EINTR) {

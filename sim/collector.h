@@ -19,7 +19,8 @@
     X(SIM_HABIT_SLAM, "slam", "after so many bytes closes, unread data and all")                   \
     X(SIM_HABIT_HALF, "half", "after so many bytes ends its own side and reads on")                \
     X(SIM_HABIT_TALK, "talk", "sends bytes back that nobody asked for")                            \
-    X(SIM_HABIT_DEAF, "deaf", "reads nothing for a while")
+    X(SIM_HABIT_DEAF, "deaf", "reads nothing for a while")                                         \
+    X(SIM_HABIT_PART, "part", "after so many bytes ends its own side, and soon closes")
 #define SIM_HABIT_ENUM(name, label, about) name,
 enum sim_habit { SIM_HABITS(SIM_HABIT_ENUM) SIM_HABITS_COUNT };
 #undef SIM_HABIT_ENUM
@@ -43,6 +44,7 @@ struct sim_collector_options {
     uint64_t rest_ns;     // longest time between two troubles, and length of one
     uint32_t troubles;    // kills and stops at most
     uint64_t late_ns_max; // it may begin to listen so late
+    bool prompt;          // nothing on the way, and no leap of the clock, delays what it does
 };
 
 // The address these options name.

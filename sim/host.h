@@ -65,7 +65,7 @@ void sim_host_play(struct weir_sim *sim, const struct sim_host_plan *plan);
 
 struct sim_host_profile {
     uint32_t kinds;  // of collectors: a set of 1u << enum sim_collector_kind
-    uint32_t habits; // of collectors: a set of 1u << enum sim_habit
+    uint32_t habits; // of collectors: a set of 1u << enum sim_habit; 0: all
     enum weir_confirm confirm;
     bool no_epochs;  // TCP: acknowledgements count
     uint32_t fulls;  // a set of 1u << enum weir_full
@@ -75,6 +75,7 @@ struct sim_host_profile {
     uint32_t messages_max; // of each producer
     bool gap_records;      // may be drawn
     bool tight;            // a buffer that fills soon
+    bool prompt;           // see sim_collector_options
     bool stalls;           // the stall timeout is short, and peers exceed it
     uint32_t collectors_max;
     bool no_workers; // the host always drives the runtime

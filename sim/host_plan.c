@@ -123,12 +123,13 @@ static void plan_collectors(struct weir_sim *sim, const struct sim_host_profile 
     uint32_t troubles = weir_sim_draw(sim, "troubles", 0, 4);
     struct sim_collector_options collector = {
         .kind = kind,
-        .habits = profile->habits,
+        .habits = profile->habits == 0 ? UINT32_MAX : profile->habits,
         .bytes_draw = draw_scaled(sim, "habit_bytes", 16, 4096),
         .pause_ns = MS * draw_scaled(sim, "pause", 1, 32),
         .rest_ns = MS * draw_scaled(sim, "rest", 1, 64),
         .troubles = troubles,
         .late_ns_max = MS * 50,
+        .prompt = profile->prompt,
     };
     plan->collectors_count = weir_sim_draw(sim, "collectors", 1, profile->collectors_max);
     for (uint32_t i = 0; i < plan->collectors_count; i++) {

@@ -17,7 +17,6 @@ static void host_play(struct weir_sim *sim, uint32_t tricks)
     const struct sim_host_profile profile = {
         .kinds =
             1u << SIM_COLLECTOR_UNIX | 1u << SIM_COLLECTOR_TCP | 1u << SIM_COLLECTOR_UNIX_DATAGRAM,
-        .habits = (1u << SIM_HABITS_COUNT) - 1,
         .fulls = 1u << WEIR_FULL_DROP_NEWEST | 1u << WEIR_FULL_DROP_OLDEST,
         .tricks = TRICKS,
         .tricks_always = tricks,

@@ -334,18 +334,22 @@ static void stack_main(void *argument)
 {
     struct stack *me = argument;
     for (uint32_t i = 0; i < me->rounds; i++) {
-        uint32_t left, taken[2], count = 0;
-        for (; count < 2 && (taken[count] = weir_row_free_pop(me->row, &left)) != 0; count++) {
+        uint32_t left, taken[HELD_MAX], count = 0;
+        uint32_t most = 1 + weir_sim_choose(me->sim, WEIR_SIM_WORK, HELD_MAX);
+        for (; count < most && (taken[count] = weir_row_free_pop(me->row, &left)) != 0; count++) {
             uint32_t segment = taken[count] - 1;
             weir_sim_check(me->sim, segment < SEGMENTS_MAX, "segment-stack-foreign");
             uint32_t before =
                 atomic_fetch_add_explicit(&me->holders[segment], 1, memory_order_relaxed);
             weir_sim_check(me->sim, before == 0, "segment-popped-twice");
         }
-        // The newest first, so that what others have seen on top comes back under something else.
-        for (uint32_t j = 0; j < count; j++) {
-            atomic_fetch_sub_explicit(&me->holders[taken[j] - 1], 1, memory_order_relaxed);
-            weir_row_free_push(me->row, taken[j] - 1);
+        // In any order, so that what others have seen on top comes back on top of something else.
+        while (count > 0) {
+            uint32_t which = weir_sim_choose(me->sim, WEIR_SIM_WORK, count);
+            uint32_t segment = taken[which] - 1;
+            taken[which] = taken[--count];
+            atomic_fetch_sub_explicit(&me->holders[segment], 1, memory_order_relaxed);
+            weir_row_free_push(me->row, segment);
         }
     }
 }

@@ -7,7 +7,6 @@
 #define UNIX (1u << SIM_COLLECTOR_UNIX)
 #define TCP (1u << SIM_COLLECTOR_TCP)
 #define DATAGRAMS (1u << SIM_COLLECTOR_UNIX_DATAGRAM | 1u << SIM_COLLECTOR_UDP)
-#define ALL_HABITS ((1u << SIM_HABITS_COUNT) - 1)
 #define NEWEST (1u << WEIR_FULL_DROP_NEWEST)
 #define OLDEST (1u << WEIR_FULL_DROP_OLDEST)
 #define BLOCK (1u << WEIR_FULL_BLOCK)
@@ -17,6 +16,7 @@
      TRICK(PATIENCE))
 // Everything but the end of memory and descriptors, which has a scenario of its own.
 #define KINDS (((1u << WEIR_SIM_KINDS_COUNT) - 1) & ~(1u << WEIR_SIM_RESOURCE))
+#define PROMPT (KINDS & ~(1u << WEIR_SIM_DELAY | 1u << WEIR_SIM_TIME | 1u << WEIR_SIM_READY))
 
 // Each of these was met by 20 or more of 2,000 seeds.
 #define PROBE_SEEDS 2000
@@ -25,6 +25,7 @@ PROBES(unix, "resent", "read-twice-after-reconnect", "send-cut-a-frame", "discon
        "abandoned", "stolen", "woken", "resource-failed", "peer-talked");
 PROBES(tcp, "resent", "read-twice-after-reconnect", "send-cut-a-frame", "disconnect", "row-full",
        "abandoned", "epoch-turned", "close-unproven", "connect-timeout", "peer-talked");
+PROBES(shutdown, "resent", "disconnect", "epoch-turned", "row-full", "connect-timeout");
 PROBES(acknowledged, "resent", "send-cut-a-frame", "disconnect", "close-unproven",
        "connect-timeout");
 PROBES(sent, "disconnect", "send-cut-a-frame", "dropped-oldest", "row-full", "connect-timeout");
@@ -50,6 +51,10 @@ PROBES(stall, "stall", "resent", "read-twice-after-reconnect", "disconnect");
     X(writer_tcp, "writer-tcp", "over TCP in epochs: what is confirmed was read", KINDS,           \
       tcp_probes, .kinds = TCP, .fulls = NEWEST | BLOCK, .tricks = PLAIN_TRICKS | TRICK(SLOTS),    \
       .writers_max = 1, .producers_max = 3, .messages_max = 60, .collectors_max = 1)               \
+    X(writer_tcp_shutdown, "writer-tcp-shutdown", "peers that end their side over unread data",    \
+      PROMPT, shutdown_probes, .kinds = TCP, .fulls = NEWEST | BLOCK, .tricks = PLAIN_TRICKS,      \
+      .habits = 1u << SIM_HABIT_PART | 1u << SIM_HABIT_SLOW, .prompt = true, .writers_max = 1,     \
+      .producers_max = 3, .messages_max = 60, .collectors_max = 1)                                 \
     X(writer_tcp_acknowledged, "writer-tcp-acknowledged",                                          \
       "over TCP without epochs: what is confirmed was acknowledged", KINDS, acknowledged_probes,   \
       .kinds = TCP, .no_epochs = true, .fulls = NEWEST | BLOCK, .tricks = PLAIN_TRICKS,            \
@@ -107,7 +112,7 @@ PROBES(stall, "stall", "resent", "read-twice-after-reconnect", "disconnect");
 #define PROFILE_RUN(function, name_, about_, kinds_, probes_, ...)                                 \
     static void function(struct weir_sim *sim)                                                     \
     {                                                                                              \
-        static const struct sim_host_profile profile = {.habits = ALL_HABITS, __VA_ARGS__};        \
+        static const struct sim_host_profile profile = {__VA_ARGS__};                              \
         struct sim_host_plan plan;                                                                 \
         sim_host_draw(sim, &profile, &plan);                                                       \
         sim_host_play(sim, &plan);                                                                 \

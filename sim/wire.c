@@ -130,8 +130,12 @@ static int64_t wire_recv(void *self, int fd, void *bytes, size_t bytes_max)
 {
     struct sim_wire *wire = wire_of(self);
     int64_t result = wire->os->socket_recv(self, fd, bytes, bytes_max);
+    struct wire_socket *socket = wire_socket(wire, fd);
     if (result <= 0 && result != -EAGAIN && result != -EINTR) {
         wire_trouble(wire, fd);
+    }
+    if (result == 0 && socket != NULL && socket->shut) {
+        sim_auditor_met(wire->options.auditor);
     }
     return result;
 }

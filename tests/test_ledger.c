@@ -319,6 +319,43 @@ static void test_unix_end_is_a_proof_without_a_reset(void **state)
     }
 }
 
+// Found by the simulator, and then 81 times in 300,000 closes on Linux: a send of several buffers
+// takes the reset when the peer dies between two of them, and returns a short count.
+static void test_unix_a_short_send_may_have_eaten_the_reset(void **state)
+{
+    (void)state;
+    struct weir_ledger ledger;
+    weir_ledger_init(&ledger, WEIR_LEDGER_UNIX);
+    weir_ledger_sent(&ledger, 100, 768);
+    weir_ledger_cut_short(&ledger);
+    assert_int_equal(weir_ledger_died(&ledger, 0, 0), 0);
+
+    weir_ledger_init(&ledger, WEIR_LEDGER_UNIX);
+    weir_ledger_sent(&ledger, 100, 768);
+    weir_ledger_cut_short(&ledger); // the buffer was full: the peer lived afterwards
+    assert_int_equal(weir_ledger_sample(&ledger, 768, true), 0);
+    assert_int_equal(weir_ledger_died(&ledger, 0, 0), 100);
+
+    weir_ledger_init(&ledger, WEIR_LEDGER_UNIX);
+    weir_ledger_sent(&ledger, 100, 768);
+    weir_ledger_cut_short(&ledger);
+    weir_ledger_sent(&ledger, 50, 1536); // and so does another send say
+    assert_int_equal(weir_ledger_died(&ledger, 0, 0), 150);
+
+    weir_ledger_init(&ledger, WEIR_LEDGER_UNIX);
+    weir_ledger_sent(&ledger, 100, 768);
+    weir_ledger_cut_short(&ledger);
+    weir_ledger_shutdown(&ledger);
+    weir_ledger_end_of_stream(&ledger);
+    assert_true(weir_ledger_emptied(&ledger, 0));
+    assert_false(weir_ledger_proven(&ledger, 0));
+
+    weir_ledger_init(&ledger, WEIR_LEDGER_TCP);
+    weir_ledger_sent(&ledger, 100, 0);
+    weir_ledger_cut_short(&ledger); // TCP keeps its error and its numbers
+    assert_int_equal(weir_ledger_died(&ledger, 0, ECONNRESET), 100);
+}
+
 static void test_a_count_that_rises_alone_only_delays(void **state)
 {
     struct weir_ledger ledger;
@@ -719,6 +756,7 @@ int main(void)
         cmocka_unit_test(test_unix_cost_survives_a_reader_in_between),
         cmocka_unit_test(test_unix_discards_counts_of_the_dead),
         cmocka_unit_test(test_unix_end_is_a_proof_without_a_reset),
+        cmocka_unit_test(test_unix_a_short_send_may_have_eaten_the_reset),
         cmocka_unit_test(test_a_count_that_rises_alone_only_delays),
         cmocka_unit_test(test_a_sample_sets_the_base_of_the_next_cost),
         cmocka_unit_test(test_the_better_of_two_bounds_counts),

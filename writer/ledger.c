@@ -72,6 +72,7 @@ void weir_ledger_sent(struct weir_ledger *ledger, uint64_t bytes, uint64_t outst
     weir_assert(bytes > 0 && bytes <= UINT64_MAX - ledger->written);
 
     ledger->written += bytes;
+    ledger->cut = false; // the peer lived after the one before
     if (ledger->kind == WEIR_LEDGER_SENT) {
         ledger_confirm(ledger, ledger->written);
     } else if (ledger->kind == WEIR_LEDGER_UNIX) {
@@ -79,6 +80,12 @@ void weir_ledger_sent(struct weir_ledger *ledger, uint64_t bytes, uint64_t outst
         ledger_push(ledger, bytes, outstanding_after > before ? outstanding_after - before : 0);
         ledger->outstanding = outstanding_after;
     }
+}
+
+void weir_ledger_cut_short(struct weir_ledger *ledger)
+{
+    weir_assert(ledger->step == WEIR_LEDGER_OPEN && ledger->written > 0);
+    ledger->cut = ledger->kind == WEIR_LEDGER_UNIX;
 }
 
 // Drops from the old end every unit that the count proves read: see the header, steps 2 and 3.
@@ -105,6 +112,7 @@ static void ledger_sample_unix(struct weir_ledger *ledger, uint64_t outstanding,
     if (ledger->gone) {
         return;
     }
+    ledger->cut = false;
     ledger->outstanding = outstanding;
     ledger_drop_read(ledger, outstanding);
     ledger_confirm_difference(ledger, outstanding);
@@ -128,8 +136,7 @@ void weir_ledger_error(struct weir_ledger *ledger, int error)
     case -EAGAIN:
     case -EINTR:
     case -ENOBUFS:
-    case -ENOMEM:
-        return;
+    case -ENOMEM: return;
     case -EPIPE:
         // A Unix socket answers EPIPE without touching the pending error. TCP's EPIPE may be the
         // pending error: that is the name of a reset which arrives after the peer's FIN.
@@ -137,8 +144,7 @@ void weir_ledger_error(struct weir_ledger *ledger, int error)
             return;
         }
         break;
-    default:
-        break;
+    default: break;
     }
     ledger->reset = true;
 }
@@ -157,7 +163,8 @@ uint64_t weir_ledger_died(struct weir_ledger *ledger, uint64_t outstanding, int 
     weir_ledger_error(ledger, so_error);
     if (ledger->kind == WEIR_LEDGER_TCP) {
         ledger_confirm_difference(ledger, outstanding);
-    } else if (ledger->kind == WEIR_LEDGER_UNIX && outstanding == 0 && !ledger->reset) {
+    } else if (ledger->kind == WEIR_LEDGER_UNIX && outstanding == 0 && !ledger->reset &&
+               !ledger->cut) {
         ledger_confirm_all(ledger);
     }
     ledger->gone = true;
@@ -198,7 +205,7 @@ bool weir_ledger_proven(struct weir_ledger *ledger, int so_error)
     weir_assert(ledger->step == WEIR_LEDGER_EMPTY);
     weir_ledger_error(ledger, so_error);
     // On TCP the peer's end of stream means "I have read your end" only if it came after our end.
-    if (ledger->reset || (ledger->ended_early && ledger->kind != WEIR_LEDGER_UNIX)) {
+    if (ledger->reset || ledger->cut || (ledger->ended_early && ledger->kind != WEIR_LEDGER_UNIX)) {
         ledger->step = WEIR_LEDGER_ENDED;
         return false;
     }

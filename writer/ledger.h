@@ -45,7 +45,10 @@
 //      proves nothing.
 //   6. The end is itself a proof: a count of zero FOLLOWED by no pending ECONNRESET means that the
 //      queue was emptied by reading. The error is shown once, to whichever call comes first, so
-//      every error from every call must have been given to weir_ledger_error.
+//      every error from every call must have been given to weir_ledger_error. There is one that no
+//      call shows: a send of several buffers that finds the peer dead between two of them takes the
+//      error and returns the bytes so far. So after a send that was cut short the end proves
+//      nothing, until the connection was seen alive again.
 //
 // Assumed: one process writes to the socket, from the first byte on. (The bytes of another would
 // only cost precision: they stand in the same queue behind the unit before them, so in step 3 they
@@ -85,6 +88,7 @@ struct weir_ledger {
     uint32_t count;       // units in the ring
     bool reset;           // latched: an error that can stand for unread bytes
     bool gone;            // latched: hung up; counts no longer speak of reading
+    bool cut;             // UNIX: the last send was cut short, and perhaps by the peer's death
     bool ended_early;     // latched: end of stream before our own shutdown
     struct weir_ledger_unit units[WEIR_LEDGER_UNITS_MAX];
 };
@@ -95,6 +99,9 @@ void weir_ledger_init(struct weir_ledger *ledger, enum weir_ledger_kind kind);
 // Notes a successful send.
 // Units: outstanding_after is the count taken right after that send; UNIX only, others pass 0.
 void weir_ledger_sent(struct weir_ledger *ledger, uint64_t bytes, uint64_t outstanding_after);
+
+// Notes that the send just noted took fewer bytes than it was given.
+void weir_ledger_cut_short(struct weir_ledger *ledger);
 
 // Takes a count and draws the conclusion.
 // UNIX: `alive` must come from a poll made AFTER the count (a sequentially consistent fence

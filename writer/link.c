@@ -224,6 +224,15 @@ static uint32_t link_state(const struct weir_writer *me)
     return state < 0 ? 0 : (uint32_t)state;
 }
 
+static uint64_t parts_bytes(const struct weir_iovec *parts, size_t count)
+{
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < count; i++) {
+        bytes += parts[i].bytes_count;
+    }
+    return bytes;
+}
+
 static void link_send_stream(struct weir_writer *me)
 {
     bool tcp = link_endpoint(me)->transport == WEIR_TRANSPORT_TCP;
@@ -238,6 +247,9 @@ static void link_send_stream(struct weir_writer *me)
         int64_t sent = me->os->socket_send(me->os->self, me->stream.fd, parts, count);
         if (sent > 0) {
             link_sent(me, (uint64_t)sent);
+            if ((uint64_t)sent < parts_bytes(parts, count)) {
+                weir_ledger_cut_short(&me->ledger);
+            }
         } else {
             link_send_failed(me, sent == 0 ? -EAGAIN : (int)sent);
         }
