@@ -14,7 +14,8 @@ struct wire_socket {
     uint64_t progress_ns;
 };
 
-// A writer that looks at the clock so often in so short a time does nothing else.
+// A writer that looks at the clock so often in so short a time, and neither sends nor receives, nor
+// connects or closes, does nothing else.
 #define BUSY_NS UINT64_C(1000000)
 #define BUSY_LOOKS 5000
 
@@ -71,7 +72,8 @@ static uint64_t wire_now_ns(void *self)
     }
     if (++wire->busy_looks > BUSY_LOOKS) {
         sim_auditor_fail(wire->options.auditor, "busy-loop",
-                         "the clock was read %u times within a millisecond", wire->busy_looks);
+                         "the clock was read %u times within a millisecond, and nothing done",
+                         wire->busy_looks);
     }
     return now_ns;
 }
@@ -81,6 +83,7 @@ static int wire_connect(void *self, int fd, const struct weir_address *address)
     struct sim_wire *wire = wire_of(self);
     const struct sim_wire_options *options = &wire->options;
     wire_alive(wire, "connect");
+    wire->busy_looks = 0;
     uint64_t confirmed = wire->connects == 0 ? 0 : options->connecting(options->context);
     int result = wire->os->socket_connect(self, fd, address);
     // One that a signal interrupted goes on by itself; and it is called again to learn its outcome.
@@ -108,6 +111,7 @@ static int64_t wire_send(void *self, int fd, const struct weir_iovec *parts, siz
         return result;
     }
     if (result > 0) {
+        wire->busy_looks = 0;
         size_t left = (size_t)result;
         for (size_t i = 0; i < parts_count && left > 0; i++) {
             size_t part = parts[i].bytes_count < left ? parts[i].bytes_count : left;
@@ -131,6 +135,7 @@ static int64_t wire_recv(void *self, int fd, void *bytes, size_t bytes_max)
     struct sim_wire *wire = wire_of(self);
     int64_t result = wire->os->socket_recv(self, fd, bytes, bytes_max);
     struct wire_socket *socket = wire_socket(wire, fd);
+    wire->busy_looks = result > 0 ? 0 : wire->busy_looks;
     if (result <= 0 && result != -EAGAIN && result != -EINTR) {
         wire_trouble(wire, fd);
     }
@@ -196,6 +201,7 @@ static int wire_close(void *self, int fd)
 {
     struct sim_wire *wire = wire_of(self);
     struct wire_socket *socket = wire_socket(wire, fd);
+    wire->busy_looks = 0;
     if (socket != NULL) {
         struct sim_auditor *auditor = wire->options.auditor;
         uint64_t idle_ns = wire_now(self) - socket->progress_ns;

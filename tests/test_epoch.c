@@ -265,6 +265,27 @@ static void an_end_by_itself_is_a_proof(void **unused)
     bench_end(&bench);
 }
 
+// While the writer waits to see whether a reset follows, the epoch gets old; that is no reason to
+// stay awake. Found by the simulator.
+static void an_old_epoch_does_not_keep_it_awake(void **unused)
+{
+    (void)unused;
+    struct collector_plan plans[2] = {{.then = COLLECTOR_CLOSE, .then_bytes = 50 * LINE_BYTES},
+                                      {0}};
+    struct bench bench;
+    bench_start(&bench, 1, COLLECTOR_TCP, plans, 2);
+    bench.options.epoch_interval_ms = 10;
+    bench_open(&bench);
+    test_pool_wait_for(bench.pool, connects, 1);
+    uint64_t polls = test_pool_polls(bench.runtime);
+    log_numbers(&bench, 0, 50);
+    test_pool_wait_for(bench.pool, disconnects, 1);
+    assert_in_range(test_pool_polls(bench.runtime) - polls, 1, 200);
+    struct weir_metrics metrics;
+    bench_close(&bench, 10000, 0, &metrics);
+    bench_end(&bench);
+}
+
 // A peer that never ends its side is asked once, and then taken at its kernel's word.
 static void peer_refuses_epochs(void **unused)
 {
@@ -525,6 +546,7 @@ int main(void)
         cmocka_unit_test(peer_dies_before_every_proof),
         cmocka_unit_test(peer_dies_within_every_send),
         cmocka_unit_test(an_end_by_itself_is_a_proof),
+        cmocka_unit_test(an_old_epoch_does_not_keep_it_awake),
         cmocka_unit_test(peer_refuses_epochs),
         cmocka_unit_test(flush_proves),
         cmocka_unit_test(old_epochs_end),

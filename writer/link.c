@@ -142,6 +142,9 @@ static bool link_read(struct weir_writer *me)
         }
         if (weir_epoch_used(me)) { // a witness, unless a reset follows: epoch.h
             me->alarms[WEIR_ALARM_LINGER] = me->now_ns + LINGER_NS;
+            // Until then nobody looks at these, and left to ring they would keep the task awake.
+            me->alarms[WEIR_ALARM_EPOCH] = WEIR_NEVER;
+            me->alarms[WEIR_ALARM_STARVED] = WEIR_NEVER;
         } else {
             weir_link_break(me, WEIR_FAULT_PEER_CLOSED);
         }
