@@ -1,7 +1,7 @@
 // Inside the auditor: its records.
 //
-// Shared by auditor.c (what the host does), audit_stream.c (what went over the wire) and audit_pool.c
-// (what the pool says).
+// Shared by auditor.c (what the host does), audit_stream.c (what went over the wire) and
+// audit_pool.c (what the pool says).
 #ifndef WEIR_SIM_AUDIT_H
 #define WEIR_SIM_AUDIT_H
 

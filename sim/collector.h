@@ -1,8 +1,8 @@
 // Collectors: processes at the other end that behave as badly as real ones do.
 //
 // They have sockets of their own and tell the auditor every byte they read. A collector is one
-// address and, most of the time, one process that listens there; it can be killed and started again,
-// or stopped for a while. How each connection is treated is drawn when it is accepted
+// address and, most of the time, one process that listens there; it can be killed and started
+// again, or stopped for a while. How each connection is treated is drawn when it is accepted
 // (WEIR_SIM_PEER; benign: read everything at once). Healing makes it a good one for good.
 #ifndef WEIR_SIM_COLLECTOR_H
 #define WEIR_SIM_COLLECTOR_H

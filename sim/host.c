@@ -8,6 +8,8 @@
 // writer, and the calls themselves.
 #define SLACK_NS (100 * MS)
 #define ROUNDS_MIN 4
+// How long after the end of the trouble the host may be late to say so.
+#define OVERTIME_NS (60000 * MS)
 
 static void host_failed(void *context, const char *name, const char *message)
 {
@@ -44,6 +46,8 @@ static void host_begin(struct sim_host *me)
                                     .stall_timeout_ns = options->stall_timeout_ms * MS,
                                     .acknowledged = plan->collectors[0].kind == SIM_COLLECTOR_TCP,
                                     .connecting = sim_host_connecting,
+                                    .overtime = sim_host_well,
+                                    .overtime_ns = me->trouble_end_ns + OVERTIME_NS,
                                     .context = me};
     me->os = sim_wire_open(me->sim, &wire);
     for (uint32_t i = 0; i < plan->collectors_count; i++) {

@@ -4,11 +4,10 @@
 
 #define US UINT64_C(1000)
 #define MS UINT64_C(1000000)
-// How long after the end of the trouble the host may be late to say so.
-#define OVERTIME_NS (60000 * MS)
 
-void sim_host_well(struct sim_host *me)
+void sim_host_well(void *host)
 {
+    struct sim_host *me = host;
     for (uint32_t i = 0; i < me->plan->collectors_count && !me->well; i++) {
         sim_collector_heal(me->collectors[i]);
     }
@@ -19,12 +18,7 @@ void sim_host_well(struct sim_host *me)
 uint64_t sim_host_connecting(void *context)
 {
     struct sim_host *me = context;
-    // A strategy may starve the host's first thread, which ends the trouble, while the clock leaps
-    // from one attempt to the next.
-    if (sim_host_now(me) > me->trouble_end_ns + OVERTIME_NS) {
-        sim_host_well(me);
-    }
-    if (me->pool == NULL || me->plan->options.pool_size > 1) {
+    if (me->pool == NULL || me->plan->options.pool_size > 1 || sim_wire_connects(me->sim) == 0) {
         return 0;
     }
     struct weir_metrics metrics;
@@ -86,7 +80,7 @@ int sim_host_flush(struct sim_host *me, uint64_t timeout_ms)
     struct weir_metrics metrics;
     bool healed = me->healed;
     sim_auditor_flush_begin(me->auditor, &wait);
-    // Threads that never met: nothing is before anything. Who drops the oldest counts it afterwards.
+    // Threads that never met: nothing is before anything. Who drops the oldest counts it later.
     bool drops = me->plan->options.full == WEIR_FULL_DROP_OLDEST;
     if (!me->over && (!me->talking || drops)) {
         wait.accepted = 0;

@@ -1,7 +1,7 @@
 // Inside a host: what its life, its calls and its end share.
 //
-// host.c is its life, host_call.c its calls, each under the auditor, host_end.c what must hold at its
-// end.
+// host.c is its life, host_call.c its calls, each under the auditor, host_end.c what must hold at
+// its end.
 #ifndef WEIR_SIM_HOST_STATE_H
 #define WEIR_SIM_HOST_STATE_H
 
@@ -47,7 +47,7 @@ static inline uint64_t sim_host_now(const struct sim_host *me)
 // ---- host_call.c ----
 
 // Ends the faults.
-void sim_host_well(struct sim_host *host);
+void sim_host_well(void *host);
 // Of sim/wire.h.
 uint64_t sim_host_connecting(void *host);
 // Takes the pool's metrics and shows them to the auditor.

@@ -39,14 +39,19 @@ static struct sim_message producer_next(struct sim_producer *me)
     };
 }
 
-// The pool's answer. Where the host's threads talk to each other, one that flushes afterwards knows
-// of it; where they do not, "before" has no meaning between them.
-static void producer_answer(struct sim_producer *me, uint32_t sequence, int error)
+// Where the host's threads talk to each other, one that flushes afterwards knows of what was taken;
+// where they do not, "before" has no meaning between them.
+static void producer_tell(struct sim_producer *me)
 {
-    sim_auditor_answer(me->auditor, me->number, sequence, error);
     if (me->logged != NULL) {
         sim_memory_release(me->sim->memory, sim_actor(me->sim), me->logged);
     }
+}
+
+static void producer_answer(struct sim_producer *me, uint32_t sequence, int error)
+{
+    sim_auditor_answer(me->auditor, me->number, sequence, error);
+    producer_tell(me);
 }
 
 // All messages of one thread go to one writer: it uses one key for all of them, or none.
@@ -105,6 +110,7 @@ static void producer_slot(struct sim_producer *me)
         return;
     }
     sim_auditor_hold(me->auditor, message.producer, message.sequence);
+    producer_tell(me);
     if (tricky(me, SIM_TRICK_SLOW_SLOTS, 3)) {
         producer_slow(me);
     }

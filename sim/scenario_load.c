@@ -1,7 +1,7 @@
 // The load test this project began with, as a run that replays.
 //
-// Four sockets, messages averaging 4 KiB; one call in ten fails to connect, one in ten to write, one
-// in ten would block, one in ten would block for a millisecond. The pool's options are the talk's.
+// Four sockets, messages averaging 4 KiB; of ten calls one fails to connect, one to write, one
+// would block, and one would block for a millisecond. The options are those of the talk.
 #include <stdio.h>
 
 #include "sim/host.h"

@@ -1,8 +1,8 @@
 // Scenarios of the row of segments alone: threads that append, one that takes, some that drop.
 //
 // Every message says who wrote it and which of his it is, in plain memory: where an order between
-// writing and taking were missing, the fine grain would report a race. All that was accepted must be
-// taken, dropped or void, once, and what one thread wrote in its order.
+// writing and taking were missing, the fine grain would report a race. All that was accepted must
+// be taken, dropped or void, once, and what one thread wrote in its order.
 #include <string.h>
 
 #include "sim/scenario_support.h"
@@ -238,7 +238,7 @@ static void stretch_finish(struct stretch *me)
     uint64_t dropped = atomic_load_explicit(&me->dropped_messages, memory_order_relaxed);
     uint64_t dropped_voids = atomic_load_explicit(&me->dropped_voids, memory_order_relaxed);
     weir_sim_check(me->sim, counts.exact && counts.messages == accepted, "segment-books");
-    // A thread that was about to open the next segment when the row was shut has put it in its slot.
+    // A thread that was about to open the next segment when the row was shut has put it in place.
     uint32_t slotted = me->profile->shuts ? 1 : 0;
     weir_sim_check(me->sim,
                    counts.free_count == me->options.segment_count ||

@@ -18,7 +18,8 @@
     X(segment)                                                                                     \
     X(writer)                                                                                      \
     X(host)                                                                                        \
-    X(load)    /* the talk's load test */                                                          \
+    X(load) /* the talk's load test */                                                             \
+    X(pool)                                                                                        \
     X(example) /* the worked example of the documentation: a wrong hand-over */
 
 #define SIM_SCENARIO_DECLARE(noun) extern const struct weir_sim_scenario sim_scenarios_##noun[];

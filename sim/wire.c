@@ -66,6 +66,10 @@ static uint64_t wire_now_ns(void *self)
 {
     struct sim_wire *wire = wire_of(self);
     uint64_t now_ns = wire->os->now_ns(self);
+    if (now_ns > wire->options.overtime_ns) {
+        wire->options.overtime_ns = UINT64_MAX;
+        wire->options.overtime(wire->options.context);
+    }
     if (now_ns - wire->busy_from_ns > BUSY_NS) {
         wire->busy_from_ns = now_ns;
         wire->busy_looks = 0;
@@ -84,7 +88,7 @@ static int wire_connect(void *self, int fd, const struct weir_address *address)
     const struct sim_wire_options *options = &wire->options;
     wire_alive(wire, "connect");
     wire->busy_looks = 0;
-    uint64_t confirmed = wire->connects == 0 ? 0 : options->connecting(options->context);
+    uint64_t confirmed = options->connecting(options->context);
     int result = wire->os->socket_connect(self, fd, address);
     // One that a signal interrupted goes on by itself; and it is called again to learn its outcome.
     bool under_way = result == 0 || result == -EINPROGRESS || result == -EINTR ||

@@ -15,9 +15,12 @@ struct sim_wire_options {
     struct sim_auditor *auditor;
     uint64_t stall_timeout_ns; // after so long without progress a connection may be given up
     bool acknowledged;         // the outstanding count is exact: TCP
-    // Called by the writer's own thread before it connects, but for the first time: returns how
-    // many messages are confirmed.
+    // Called by the writer's own thread before it connects: how many messages are confirmed.
     uint64_t (*connecting)(void *context);
+    // Called once the pool reads the clock after this: a strategy may starve the thread that ends a
+    // run's trouble, while the clock leaps from one deadline to the next.
+    void (*overtime)(void *context);
+    uint64_t overtime_ns;
     void *context;
 };
 

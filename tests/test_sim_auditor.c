@@ -546,7 +546,7 @@ static void duplicates(void **unused)
 
 // ---- Loss and proof ----
 
-// Ten accepted, all handed over on one connection, `acknowledged` of them acknowledged, `read` read;
+// Ten accepted, `handed` handed over on one connection, `acknowledged` acknowledged, `read` read;
 // then it breaks. Confirmed: `confirmed`; reported dropped at a deadline: the rest.
 static void judge_loss(enum sim_promise promise, uint32_t handed, uint32_t acknowledged,
                        uint32_t read_count, uint32_t confirmed, uint32_t dropped,

@@ -1,4 +1,4 @@
-// Tests of sim/message.h and sim/frame.h: messages that can be told apart, and the collectors' parser.
+// Tests of sim/message.h and sim/frame.h: messages that can be told apart, and their frames.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
