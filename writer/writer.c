@@ -128,7 +128,8 @@ static void act_shut(struct weir_writer *me)
     me->tick_ns = WEIR_TICK_NS_MIN;
     bool last = me->row_over && me->transit.sent == me->transit.end; // then close has a deadline
     me->alarms[WEIR_ALARM_STALL] = last ? WEIR_NEVER : me->now_ns + me->plan->stall_timeout_ms * MS;
-    me->alarms[WEIR_ALARM_EPOCH] = WEIR_NEVER;
+    me->alarms[WEIR_ALARM_EPOCH] = WEIR_NEVER; // nobody looks at these while it drains
+    me->alarms[WEIR_ALARM_STARVED] = WEIR_NEVER;
     weir_link_shut(me);
 }
 
