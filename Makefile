@@ -183,7 +183,7 @@ SHARED := $(if $(filter release aarch64,$(KIND)),$(BUILD)/libweir.so)
 
 # ---- Targets
 .DEFAULT_GOAL := all
-.PHONY: all run test test-quick check coverage bench kill-trials million sim mutants cross
+.PHONY: all run test test-quick check coverage bench kill-trials million sim sim-hashes mutants cross
 .PHONY: simulator unit-programs tool-programs bench-programs install uninstall clean help FORCE
 
 all: $(BUILD)/libweir.a $(SHARED) $(COMMAND_BIN) $(SIM_LIBRARY) $(SIM_BIN) $(BUILD)/weir.pc ## the library, the weir command, weir.pc (the default)
@@ -241,6 +241,10 @@ SIM_ITEMS = sim:sim sim:asan
 
 sim: ## the simulator's scenarios, fine and coarse, SEEDS=A..B, at most SIM_BUDGET seconds a grain
 	+@SEEDS='$(SEEDS)' SIM_BUDGET='$(SIM_BUDGET)' $(RUN_TESTS) $(SIM_ITEMS)
+
+sim-hashes: ## the same seeds give the same runs in every compiler, level and architecture
+	+@tests/install-tools clang cross || true
+	+@MAKE='$(MAKE)' BUILD_ROOT='$(BUILD_ROOT)' tests/sim_hashes $(ARGS)
 
 mutants: ## plants each bug of tests/mutants/ in a copy, and says who finds it; ARGS="--help"
 	+@tests/install-tools cmocka

@@ -204,8 +204,8 @@ static void pool_tcp(struct weir_sim *sim)
 
 // ---- Slow but steady: it never stands still for as long as the stall timeout ----
 
-// 40 kB/s, and more to send all the time; looked at before the first epoch is over, since up to then
-// nothing is confirmed that would show the writer that the peer lives.
+// 40 kB/s, and more to send all the time; looked at before the first epoch is over, since up to
+// then nothing is confirmed that would show the writer that the peer lives.
 static void pool_slow(struct weir_sim *sim)
 {
     struct weir_pool_options options;

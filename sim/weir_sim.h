@@ -11,8 +11,8 @@
 // without that sanitizer's runtime); threads also switch before each atomic operation, loads may
 // return any store C11 allows, and data races, use after free and overruns are reported.
 //
-//     static void hand_over(struct weir_sim *sim) { ... weir_sim_check(sim, got == 1, "handed-over"); }
-//     static const struct weir_sim_scenario scenarios[] = {{.name = "hand-over", .run = hand_over}};
+//     static void pass(struct weir_sim *sim) { ... weir_sim_check(sim, got == 1, "passed-on"); }
+//     static const struct weir_sim_scenario scenarios[] = {{.name = "pass", .run = pass}};
 //     int main(int argc, char **argv) { return weir_sim_main(argc, argv, scenarios, 1); }
 //
 // "threads: virtual" below means: only from inside a scenario, on any of its virtual threads.
