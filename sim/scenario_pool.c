@@ -27,12 +27,13 @@ struct reader {
     int listener;
     uint64_t pause_ns; // between two reads of `bytes_max`; 0: as fast as it can
     size_t bytes_max;
+    bool rude; // closes every connection at once
 };
 
 static void reader_read(struct reader *me, int fd)
 {
     char bytes[4096];
-    for (;;) {
+    while (!me->rude) {
         int64_t count = me->os->socket_recv(me->os->self, fd, bytes, me->bytes_max);
         if (count == -EAGAIN) {
             (void)weir_sim_wait(me->sim, fd, WEIR_READABLE, WEIR_NEVER);
@@ -268,6 +269,30 @@ static void pool_close_flush(struct weir_sim *sim)
     weir_runtime_destroy(bench.runtime);
 }
 
+// ---- A collector that closes at once is not dialled again at once ----
+
+// 100 ms, 200, 400 ...: in three seconds some five dials, with jitter a few more.
+#define DIALS_MAX 20
+
+static void pool_backoff(struct weir_sim *sim)
+{
+    struct weir_pool_options options;
+    weir_pool_options_init(&options);
+    struct bench bench = {.messages = 3, .message_bytes = 10, .reader = {.rude = true}};
+    options.buffer_bytes_max = 64u << 10;
+    options.flush_limit_bytes = 64;
+    bench_open(&bench, sim, &options, weir_sim_draw(sim, "tcp", 0, 1) == 1);
+    producers_run(&bench, 1);
+    weir_sim_sleep(sim, 3 * SECOND_NS);
+    struct weir_metrics metrics;
+    weir_pool_metrics(bench.pool, &metrics);
+    weir_sim_check(sim, metrics.connects >= 2, "not-dialled-again");
+    weir_sim_check(sim, metrics.connects <= DIALS_MAX, "dialled-without-backoff");
+    (void)weir_pool_close(bench.pool, 0);
+    weir_pool_destroy(bench.pool);
+    weir_runtime_destroy(bench.runtime);
+}
+
 #define POOL_KINDS (SCENARIO_RUNTIME_KINDS & ~(1u << WEIR_SIM_TIME))
 
 static const char *const close_probes[] = {"flush-ended-by-close", NULL};
@@ -284,6 +309,10 @@ const struct weir_sim_scenario sim_scenarios_pool[] = {
     {.name = "pool-slow",
      .about = "a collector that is slow but steady is not given up",
      .run = pool_slow,
+     .kinds = POOL_KINDS},
+    {.name = "pool-backoff",
+     .about = "a collector that closes at once is dialled less and less often",
+     .run = pool_backoff,
      .kinds = POOL_KINDS},
     {.name = "pool-close-flush",
      .about = "a flush that cannot succeed ends with the pool's close",
