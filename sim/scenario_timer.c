@@ -181,6 +181,32 @@ static enum weir_poll dodger_poll(struct weir_future *future, struct weir_contex
     weir_end(me);
 }
 
+// Keeps the other workers awake at that moment.
+struct busybody {
+    struct weir_future future;
+    struct weir_notify *notify;
+    struct weir_notified wait;
+    struct weir_yield yield;
+    uint32_t yields, left;
+};
+
+static enum weir_poll busybody_poll(struct weir_future *future, struct weir_context *context)
+{
+    struct busybody *me = (struct busybody *)future;
+    weir_begin(me);
+    for (;;) { // until the runtime ends
+        weir_notified_init(&me->wait, me->notify);
+        weir_await(me, context, &me->wait);
+        for (me->left = me->yields; me->left > 0; me->left--) {
+            weir_yield_init(&me->yield);
+            weir_await(me, context, &me->yield);
+        }
+    }
+    weir_exit(me);
+    weir_drop(&me->wait.future, context);
+    weir_end(me);
+}
+
 struct notifier {
     struct weir_sim *sim;
     struct weir_notify *notify;
@@ -205,6 +231,13 @@ static void timer_race(struct weir_sim *sim)
     weir_notify_init(&notify, runtime);
     uint64_t base_ns = weir_sim_now_ns(sim) / DODGE_NS * DODGE_NS;
     struct notifier notifier = {sim, &notify, base_ns, weir_sim_draw(sim, "rounds", 1, 6)};
+    uint32_t busybodies = weir_sim_draw(sim, "busybodies", 0, 2);
+    for (uint32_t i = 0; i < busybodies; i++) {
+        struct busybody busybody = {.future = {.poll = busybody_poll},
+                                    .notify = &notify,
+                                    .yields = weir_sim_draw(sim, "yields", 1, 20)};
+        scenario_spawn(sim, runtime, &busybody, NULL);
+    }
     uint32_t dodgers = weir_sim_draw(sim, "dodgers", 1, SLEEPERS_MAX);
     struct weir_handle handles[SLEEPERS_MAX];
     for (uint32_t i = 0; i < dodgers; i++) {

@@ -14,6 +14,7 @@
     X(idle)                                                                                        \
     X(stream)                                                                                      \
     X(sync)                                                                                        \
+    X(leave)                                                                                       \
     X(timer)                                                                                       \
     X(segment)                                                                                     \
     X(writer)                                                                                      \
