@@ -117,6 +117,18 @@ static void wait_signal(struct weir_sim *sim, void *target, uint64_t number)
     wait_end(sim, target, number, -EINTR);
 }
 
+// Words on the heap have numbers; elsewhere they are 0, since whether two words on a stack ever share
+// an address is up to the compiler, and the trace is not.
+static uint32_t word_number(struct weir_sim *sim, const volatile void *address)
+{
+    uint32_t block;
+    size_t offset;
+    const void *word = (const void *)(uintptr_t)address;
+    bool heap =
+        sim_arena_place(sim->arena, word, sizeof(uint32_t), &block, &offset) == SIM_PLACE_LIVE;
+    return heap ? sim_memory_object(sim->memory, address) : 0;
+}
+
 static int futex_sleep(struct weir_sim *sim, struct sim_futexes *futexes,
                        const volatile void *address, uint64_t deadline_ns)
 {
@@ -142,7 +154,7 @@ static int futex_sleep(struct weir_sim *sim, struct sim_futexes *futexes,
     if (sent == FUTEX_SIGNAL_SOON) {
         sim_at(sim, now_ns + SOON_NS, wait_signal, wait, wait->number);
     }
-    uint32_t word = sim_memory_object(sim->memory, address);
+    uint32_t word = word_number(sim, address);
     (void)sim_block(sim, SIM_BLOCKED_FUTEX, word, deadline_ns);
     if (wait->address != NULL) {
         queue_remove(futexes, actor);
@@ -159,7 +171,7 @@ int sim_futex_wait(struct weir_sim *sim, struct sim_futexes *futexes, const vola
                      ? -ETIMEDOUT
                      : futex_sleep(sim, futexes, address, deadline_ns);
     }
-    sim_event(sim, SIM_EVENT_FUTEX_WAIT, sim_memory_object(sim->memory, address), expected,
+    sim_event(sim, SIM_EVENT_FUTEX_WAIT, word_number(sim, address), expected,
               (uint64_t)(int64_t)result, NULL);
     return result;
 }
@@ -193,8 +205,7 @@ void sim_futex_wake(struct weir_sim *sim, struct sim_futexes *futexes, const vol
         queue_remove(futexes, actor);
         sim_ready(sim, actor, SIM_WOKEN);
     }
-    sim_event(sim, SIM_EVENT_FUTEX_WAKE, sim_memory_object(sim->memory, address), waiters_max,
-              woken, NULL);
+    sim_event(sim, SIM_EVENT_FUTEX_WAKE, word_number(sim, address), waiters_max, woken, NULL);
 }
 
 void sim_futexes_kill(struct weir_sim *sim, struct sim_futexes *futexes, uint32_t process)

@@ -179,8 +179,8 @@ static enum weir_poll acceptor_poll(struct weir_future *future, struct weir_cont
     weir_end(me);
 }
 
-static void dial(struct weir_sim *sim, struct weir_runtime *runtime,
-                 const struct weir_address *address)
+__attribute__((noinline)) static void dial(struct weir_sim *sim, struct weir_runtime *runtime,
+                                           const struct weir_address *address)
 {
     struct weir_handle handles[DIALLERS_MAX];
     uint32_t diallers = weir_sim_draw(sim, "diallers", 1, DIALLERS_MAX), spawned = 0;
