@@ -110,7 +110,8 @@ struct bench {
     struct reader reader;
     struct opening opening;
     uint32_t messages, message_bytes;
-    bool flushes; // each producer, after each message
+    bool flushes;        // each producer, after each message
+    uint32_t impatience; // flushes of a thread that logs nothing
 };
 
 static void bench_open(struct bench *bench, struct weir_sim *sim, struct weir_pool_options *options,
@@ -145,6 +146,15 @@ static void producer_main(void *argument)
         if (bench->flushes) {
             bench_flush(bench);
         }
+    }
+}
+
+// Flushes again and again, so that one begins just as the writer settles the last message.
+static void impatient_main(void *argument)
+{
+    struct bench *bench = argument;
+    for (uint32_t i = 0; i < bench->impatience; i++) {
+        bench_flush(bench);
     }
 }
 
@@ -188,8 +198,11 @@ static void pool_exact(struct weir_sim *sim, bool tcp)
     bench.message_bytes = 1 + weir_sim_draw(sim, "message_bytes", 0, 60);
     bench.flushes = weir_sim_draw(sim, "flushes", 0, 1) == 1;
     uint32_t producers = weir_sim_draw(sim, "producers", 1, PRODUCERS_MAX);
+    bench.impatience = weir_sim_draw(sim, "impatience", 0, 8);
     bench_open(&bench, sim, &options, tcp);
+    uint32_t impatient = weir_sim_start(sim, impatient_main, &bench);
     producers_run(&bench, producers);
+    weir_sim_join(sim, impatient);
     bench_close(&bench, (uint64_t)producers * bench.messages);
 }
 
