@@ -314,6 +314,44 @@ static void task_cells(struct weir_sim *sim)
     weir_runtime_destroy(runtime);
 }
 
+// Several threads spawn what ends at once: cells are used again while their last spawn still returns.
+struct spawner {
+    struct weir_sim *sim;
+    struct weir_runtime *runtime;
+    _Atomic uint32_t *sum;
+    uint32_t tasks;
+};
+
+static void spawner_main(void *argument)
+{
+    struct spawner *me = argument;
+    for (uint32_t i = 0; i < me->tasks; i++) {
+        struct big task = {.future = {.poll = big_poll}, .sum = me->sum}; // few cells to a block
+        unsigned flags =
+            weir_sim_draw(me->sim, "pinned", 0, 1) == 1 ? WEIR_SPAWN_PINNED : WEIR_SPAWN_STEALABLE;
+        weir_sim_check(me->sim,
+                       weir_runtime_spawn(me->runtime, &task.future, sizeof task, flags, NULL) == 0,
+                       "spawn-refused");
+    }
+}
+
+static void task_outside(struct weir_sim *sim)
+{
+    struct weir_runtime *runtime = scenario_runtime(sim, weir_sim_draw(sim, "workers", 1, 3));
+    _Atomic uint32_t sum = 0;
+    struct spawner spawner = {sim, runtime, &sum, weir_sim_draw(sim, "tasks", 2, 8)};
+    uint32_t threads = weir_sim_draw(sim, "threads", 1, 3);
+    uint32_t actors[3];
+    for (uint32_t i = 0; i < threads; i++) {
+        actors[i] = weir_sim_start(sim, spawner_main, &spawner);
+    }
+    for (uint32_t i = 0; i < threads; i++) {
+        weir_sim_join(sim, actors[i]);
+    }
+    sum_wait(sim, runtime, &sum, threads * spawner.tasks);
+    weir_runtime_destroy(runtime);
+}
+
 // ---- Scopes: test_join_set, abort_all_during_completion ----
 
 struct parent {
@@ -446,6 +484,10 @@ const struct weir_sim_scenario sim_scenarios_task[] = {
      .kinds = SCENARIO_RUNTIME_KINDS,
      .probes = spawn_probes,
      .probe_seeds = 2000},
+    {.name = "task-outside",
+     .about = "several threads spawn tasks that end at once, so that cells are used again",
+     .run = task_outside,
+     .kinds = SCENARIO_RUNTIME_KINDS},
     {.name = "task-chain",
      .about = "spawn and join with no deadline anywhere: lost wake-ups are exact",
      .run = task_chain,
