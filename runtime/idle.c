@@ -7,7 +7,9 @@
 //      the other. The next-task slot is not looked at: its owner is awake and will take it.
 //      A ring's owner pushes with release only and makes the last store of `tail`
 //      before its next poll sequentially consistent (weir_queue_publish_owner): one barrier per
-//      poll that queued something, on a line of its own, and none on the others.
+//      poll that queued something, on a line of its own, and none on the others. A thief fills its
+//      ring with release only, too: it stops being counted in `searching` afterwards, and a sleeper
+//      reads that after (1), so that it sees the ring, or the thief, looking last, sees its bit.
 // [W2] Who claims a bit of `parked` counts its owner in `searching`; the owner finds its bit gone
 //      and knows. An owner that wakes by itself at that moment may stop searching before it was
 //      counted: `searching` is then one too low for a moment, and may be -1. It is never too high,
@@ -118,7 +120,7 @@ void weir_idle_leave(struct weir_worker *worker)
     uint64_t bit = (uint64_t)1 << worker->index;
     uint64_t seen = atomic_fetch_and_explicit(&worker->runtime->parked, ~bit,
                                               memory_order_seq_cst); // [W1]
-    if ((seen & bit) == 0) { // [W2]
+    if ((seen & bit) == 0) {                                         // [W2]
         worker->searching = true;
     }
 }
@@ -132,6 +134,8 @@ bool weir_idle_enter(struct weir_worker *worker)
     if (worker->searching) {
         worker->searching = false;
         atomic_fetch_sub_explicit(&runtime->searching, 1, memory_order_seq_cst); // [W1]
+    } else {
+        (void)atomic_load_explicit(&runtime->searching, memory_order_seq_cst); // [W1] of thieves
     }
     if (!weir_idle_work_visible(worker) && !weir_runtime_stopping(runtime)) {
         return true;

@@ -117,8 +117,8 @@ static void wait_signal(struct weir_sim *sim, void *target, uint64_t number)
     wait_end(sim, target, number, -EINTR);
 }
 
-// Words on the heap have numbers; elsewhere they are 0, since whether two words on a stack ever share
-// an address is up to the compiler, and the trace is not.
+// Words on the heap have numbers; elsewhere they are 0, since whether two words on a stack ever
+// share an address is up to the compiler, and the trace is not.
 static uint32_t word_number(struct weir_sim *sim, const volatile void *address)
 {
     uint32_t block;

@@ -1,7 +1,7 @@
 // Scenarios of leaving: who waits for two things at once goes for the one as the other comes.
 //
-// And of a budget that ends in the middle. What was waited in is used again at once, so that whoever
-// still looks at it meets a data race.
+// And of a budget that ends in the middle. What was waited in is used again at once, so that
+// whoever still looks at it meets a data race.
 #include "sim/scenario_support.h"
 #include "sim/scenarios.h"
 
@@ -127,7 +127,8 @@ static void sync_notify_all(struct weir_sim *sim)
     weir_runtime_destroy(runtime);
 }
 
-// ---- Joins that are left for another reason just as the child ends; then its cell is used again ----
+// ---- Joins that are left for another reason just as the child ends; then its cell is used again
+// ----
 
 struct child {
     struct weir_future future;

@@ -32,8 +32,8 @@ static inline struct weir_runtime *scenario_runtime(struct weir_sim *sim, uint32
                                       WEIR_SPAWN_STEALABLE, handle) == 0,                          \
                    "spawn-refused")
 
-// Joins a task from outside and gives its result. Not inlined: a late futex_wake of one call's frame
-// then meets the next one's in every build, or in none, and the builds' traces stay the same.
+// Joins a task from outside and gives its result. Not inlined: a late futex_wake of one call's
+// frame then meets the next one's in every build, or in none, and the builds' traces stay the same.
 __attribute__((noinline, unused)) static int scenario_join(struct weir_runtime *runtime,
                                                            struct weir_handle handle)
 {

@@ -314,7 +314,8 @@ static void task_cells(struct weir_sim *sim)
     weir_runtime_destroy(runtime);
 }
 
-// Several threads spawn what ends at once: cells are used again while their last spawn still returns.
+// Several threads spawn what ends at once: cells are used again while their last spawn still
+// returns.
 struct spawner {
     struct weir_sim *sim;
     struct weir_runtime *runtime;
