@@ -4,8 +4,6 @@
 // as there are workers; nothing has a deadline. So whenever a wake-up is lost, or the poller is
 // left alone, nothing can run, and that is found exactly. Several rounds follow one another, so
 // that workers fall asleep while the next round is being queued.
-#include <sys/socket.h>
-
 #include "runtime/runtime.h"
 #include "sim/scenario_support.h"
 #include "sim/scenarios.h"
@@ -346,21 +344,6 @@ static enum weir_poll reader_poll(struct weir_future *future, struct weir_contex
     weir_end(me);
 }
 
-// Two ends of a connection within the process; `ends[0]` is not watched by anybody.
-static void connection_open(struct weir_sim *sim, const struct weir_os *os, int ends[2])
-{
-    struct weir_address address;
-    weir_sim_check(sim, weir_address_unix(&address, "@idle") == 0, "address");
-    int listener = os->socket_open(os->self, AF_UNIX, SOCK_STREAM);
-    ends[0] = os->socket_open(os->self, AF_UNIX, SOCK_STREAM);
-    weir_sim_check(sim, os->socket_bind(os->self, listener, &address) == 0, "bind");
-    weir_sim_check(sim, os->socket_listen(os->self, listener, 1) == 0, "listen");
-    weir_sim_check(sim, os->socket_connect(os->self, ends[0], &address) == 0, "connect");
-    ends[1] = os->socket_accept(os->self, listener);
-    weir_sim_check(sim, ends[1] >= 0, "accept");
-    (void)os->socket_close(os->self, listener);
-}
-
 static void idle_poller(struct weir_sim *sim)
 {
     uint32_t workers = weir_sim_draw(sim, "workers", 2, 3);
@@ -369,7 +352,7 @@ static void idle_poller(struct weir_sim *sim)
     const struct weir_os *os = meeting.os;
     uint32_t rounds = weir_sim_draw(sim, "rounds", 1, 3);
     int ends[2];
-    connection_open(sim, os, ends);
+    scenario_pair(sim, ends); // nobody watches ends[0]
     struct reader reader = {
         .future = {.poll = reader_poll}, .meeting = &meeting, .bytes_count = rounds, .expected = 2};
     weir_sim_check(sim, weir_stream_open(&reader.stream, runtime, ends[1]) == 0, "stream-open");

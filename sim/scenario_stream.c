@@ -73,31 +73,11 @@ static enum weir_poll sink_poll(struct weir_future *future, struct weir_context 
     weir_end(me);
 }
 
-static void pair_open(struct weir_sim *sim, const struct weir_os *os, int ends[2])
-{
-    struct weir_address address;
-    weir_sim_check(sim, weir_address_unix(&address, "@stream") == 0, "address");
-    int listener = os->socket_open(os->self, AF_UNIX, SOCK_STREAM);
-    ends[0] = os->socket_open(os->self, AF_UNIX, SOCK_STREAM);
-    weir_sim_check(sim, os->socket_bind(os->self, listener, &address) == 0, "bind");
-    weir_sim_check(sim, os->socket_listen(os->self, listener, 1) == 0, "listen");
-    int error;
-    do {
-        error = os->socket_connect(os->self, ends[0], &address);
-    } while (error == -EAGAIN || error == -EINTR);
-    weir_sim_check(sim, error == 0, "connect");
-    do {
-        ends[1] = os->socket_accept(os->self, listener);
-    } while (ends[1] == -EAGAIN || ends[1] == -EINTR);
-    weir_sim_check(sim, ends[1] >= 0, "accept");
-    (void)os->socket_close(os->self, listener);
-}
-
 static void stream_pipe(struct weir_sim *sim)
 {
     struct weir_runtime *runtime = scenario_runtime(sim, weir_sim_draw(sim, "workers", 1, 3));
     int ends[2];
-    pair_open(sim, weir_sim_os(sim), ends);
+    scenario_pair(sim, ends);
     struct source source = {.future = {.poll = source_poll}};
     source.bytes_count = weir_sim_draw(sim, "bytes", 1, 60);
     source.piece = weir_sim_draw(sim, "piece", 1, 20);

@@ -2,7 +2,9 @@
 #ifndef WEIR_SIM_SCENARIO_SUPPORT_H
 #define WEIR_SIM_SCENARIO_SUPPORT_H
 
+#include <errno.h>
 #include <stdatomic.h>
+#include <sys/socket.h>
 
 #include "runtime/os.h"
 #include "weir_sim.h"
@@ -40,6 +42,28 @@ __attribute__((noinline, unused)) static int scenario_join(struct weir_runtime *
     struct weir_task_join join = {.handle = {0}};
     weir_task_join_init(&join, handle);
     return weir_block_on(runtime, &join.future, sizeof join);
+}
+
+// Two connected Unix streams of this process.
+__attribute__((unused)) static void scenario_pair(struct weir_sim *sim, int ends[2])
+{
+    const struct weir_os *os = weir_sim_os(sim);
+    struct weir_address address;
+    weir_sim_check(sim, weir_address_unix(&address, "@pair") == 0, "address");
+    int listener = os->socket_open(os->self, AF_UNIX, SOCK_STREAM);
+    ends[0] = os->socket_open(os->self, AF_UNIX, SOCK_STREAM);
+    weir_sim_check(sim, os->socket_bind(os->self, listener, &address) == 0, "bind");
+    weir_sim_check(sim, os->socket_listen(os->self, listener, 1) == 0, "listen");
+    int error;
+    do {
+        error = os->socket_connect(os->self, ends[0], &address);
+    } while (error == -EAGAIN || error == -EINTR);
+    weir_sim_check(sim, error == 0, "connect");
+    do {
+        ends[1] = os->socket_accept(os->self, listener);
+    } while (ends[1] == -EAGAIN || ends[1] == -EINTR);
+    weir_sim_check(sim, ends[1] >= 0, "accept");
+    (void)os->socket_close(os->self, listener);
 }
 
 #endif
