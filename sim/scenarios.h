@@ -17,10 +17,12 @@
     X(leave)                                                                                       \
     X(timer)                                                                                       \
     X(segment)                                                                                     \
+    X(room)                                                                                        \
     X(writer)                                                                                      \
     X(host)                                                                                        \
     X(load) /* the talk's load test */                                                             \
     X(pool)                                                                                        \
+    X(progress)                                                                                    \
     X(example) /* the worked example of the documentation: a wrong hand-over */
 
 #define SIM_SCENARIO_DECLARE(noun) extern const struct weir_sim_scenario sim_scenarios_##noun[];

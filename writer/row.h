@@ -8,7 +8,9 @@
 //      totals and stamps are seen. All commits are read-modify-writes, so the last one carries all.
 // [S2] opening, and giving back unused bytes (both release, on `tail`) with the swap of every later
 //      reservation (acquire): the filled slot and the memory reserved are the reserver's alone.
-//      Reservations in between carry it on, being read-modify-writes.
+//      Reservations in between carry it on, being read-modify-writes. Opening is also paired with
+//      the next opener's load of the closed tail (acquire): otherwise it could look at an old slot,
+//      or an old free stack, and find no room where there is.
 // [S3] filling a slot (release) with whoever reads it: opener and taker.
 // [S4] claiming a slot (release) with the opener that finds it empty: its later look at the tail is
 //      no older than the closing of the segment claimed (via [S1]), as the proof of filling needs.

@@ -68,6 +68,10 @@ static PER_SEGMENT int row_open(struct weir_row *row, uint64_t tail, uint32_t by
     uint64_t slot;
     uint32_t left;
     weir_assert((tail & TAIL_CLOSED) != 0);
+    // Acquire: what follows is no older than what any opener before knew of slots and free memory.
+    if (atomic_load_explicit(&row->tail, memory_order_acquire) != tail) { // [S2]
+        return 1;
+    }
     if (tail_is_shut(tail)) {
         return WEIR_ECLOSED;
     }
