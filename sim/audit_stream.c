@@ -182,9 +182,10 @@ static void record_gap(struct sim_auditor *auditor, struct audit_connection *con
     enum sim_side side = connection->side;
     struct audit_gap *found = NULL, *gap = auditor->gaps.items;
     for (uint32_t i = 0; i < auditor->gaps.count && found == NULL; i++) {
-        // Of two with one text the one that this connection has not had.
-        found =
-            gap[i].hash == hash && gap[i].connection[side] != connection->serial ? &gap[i] : NULL;
+        // Of two with one text the one that this connection has not had, nor another writer's has.
+        uint32_t had = gap[i].connection[side];
+        bool elsewhere = auditor->options.writers_count > 1 && connection_open(auditor, had);
+        found = gap[i].hash == hash && had != connection->serial && !elsewhere ? &gap[i] : NULL;
     }
     if (found == NULL && side == SIM_SIDE_READ && auditor->options.wired) {
         sim_auditor_fail(auditor, "phantom-message", "a gap record that was never sent");

@@ -26,8 +26,11 @@
 // next deadline: a loop that waits for a sleeping thread would not end otherwise. Far more than
 // code that does not wait has between two calls.
 #define SIM_PATIENCE 16384u
-// Points of a run; more is a livelock.
+// Points of a run; more is a livelock. One more for each so many nanoseconds of virtual time, up to
+// a multiple of it all.
 #define SIM_STEPS_MAX 2000000
+#define SIM_STEP_NS 4096u
+#define SIM_STEPS_FACTOR 20
 // Descriptors of all processes.
 #define SIM_FILES_MAX 512
 // The range that heap and stacks lie in, reserved and used as needed.

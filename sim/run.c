@@ -133,6 +133,7 @@ void weir_sim_run(struct weir_sim *sim, const struct weir_sim_scenario *scenario
     sim->scenario = scenario;
     sim->result = result;
     sim->steps_max = steps_max(scenario, options);
+    sim->steps_limit = sim->steps_max;
     sim->poison = options->poison;
     sim->draws[0] = '\0';
     rooms_begin(sim, options);

@@ -28,7 +28,7 @@ struct weir_sim {
     struct sim_world *world;
     const struct weir_sim_scenario *scenario;
     struct weir_sim_result *result;
-    uint64_t steps_max;
+    uint64_t steps_max, steps_limit; // a long virtual time raises the second: see turn.c
     uint8_t poison;
     struct sim_probe probes[SIM_PROBES_MAX];
     uint32_t probes_count;
