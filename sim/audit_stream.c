@@ -176,17 +176,31 @@ static uint64_t record_hash(const unsigned char *bytes, size_t count)
     return hash;
 }
 
+// The record of this text that the connection has not had, nor another writer's has: two writers may
+// tell of a loss in the same words. Of several one that nothing is known to have arrived of.
+static struct audit_gap *gap_find(struct sim_auditor *auditor,
+                                  const struct audit_connection *connection, uint64_t hash)
+{
+    struct audit_gap *found = NULL, *gap = auditor->gaps.items;
+    for (uint32_t i = 0; i < auditor->gaps.count; i++) {
+        uint32_t had = gap[i].connection[connection->side];
+        bool elsewhere = connection->side == SIM_SIDE_SENT && auditor->options.writers_count > 1 &&
+                         connection_open(auditor, had);
+        if (gap[i].hash != hash || had == connection->serial || elsewhere) {
+            continue;
+        }
+        if (found == NULL || (found->read && !gap[i].read)) {
+            found = &gap[i];
+        }
+    }
+    return found;
+}
+
 static void record_gap(struct sim_auditor *auditor, struct audit_connection *connection,
                        uint64_t messages, uint64_t bytes, uint64_t hash)
 {
     enum sim_side side = connection->side;
-    struct audit_gap *found = NULL, *gap = auditor->gaps.items;
-    for (uint32_t i = 0; i < auditor->gaps.count && found == NULL; i++) {
-        // Of two with one text the one that this connection has not had, nor another writer's has.
-        uint32_t had = gap[i].connection[side];
-        bool elsewhere = auditor->options.writers_count > 1 && connection_open(auditor, had);
-        found = gap[i].hash == hash && had != connection->serial && !elsewhere ? &gap[i] : NULL;
-    }
+    struct audit_gap *found = gap_find(auditor, connection, hash);
     if (found == NULL && side == SIM_SIDE_READ && auditor->options.wired) {
         sim_auditor_fail(auditor, "phantom-message", "a gap record that was never sent");
         return;
