@@ -23,9 +23,11 @@ WERROR ?= 0
 V ?= 0
 CLANG ?= clang
 CROSS ?= aarch64-linux-gnu-
+# Where tests/install-tools unpacks what must not be installed, and the end-to-end tests find it
+export TOOLS_ROOT ?= $(abspath $(BUILD_ROOT))/tools
 # Which unit suites the test targets build and run, without "test_": TESTS="queue timer"
 TESTS ?=
-# Arguments for what run, bench, kill-trials, million and cross start
+# Arguments for what run, bench, kill-trials, delivery, million and cross start
 ARGS ?=
 
 ifeq ($(origin CC),default)
@@ -155,6 +157,19 @@ endif
 ifeq ($(KIND),sim)
 BENCH_SRC := tests/bench/bench_sim.c
 endif
+# Fuzz targets: target_NAME.c makes a program with main_$(FUZZ_MAIN).c. Target sim drives the simulator.
+FUZZ_MAIN ?= replay
+FUZZ_TARGET_SRC := $(wildcard fuzz/target_*.c)
+FUZZ_SEEDS_SRC := $(wildcard fuzz/seeds*.c)
+ifneq ($(filter tsan coverage,$(KIND)),)
+FUZZ_TARGET_SRC := $(filter-out fuzz/target_sim.c,$(FUZZ_TARGET_SRC))
+FUZZ_SEEDS_SRC := $(filter-out fuzz/seeds_sim.c,$(FUZZ_SEEDS_SRC))
+endif
+ifeq ($(KIND),sim)
+FUZZ_TARGET_SRC := $(wildcard fuzz/target_sim.c)
+FUZZ_SEEDS_SRC := $(wildcard fuzz/seeds_sim.c)
+endif
+FUZZ_SRC := $(FUZZ_TARGET_SRC) $(FUZZ_SEEDS_SRC) $(wildcard fuzz/main_$(FUZZ_MAIN).c)
 PUBLIC_HEADERS := $(wildcard runtime/weir.h writer/weir_writer.h sim/weir_sim.h)
 ifneq ($(TESTS),)
 TEST_SRC := $(filter $(TESTS:%=tests/test_%.c),$(TEST_SRC))
@@ -174,7 +189,10 @@ PROGRAM_OBJ := $(patsubst %.c,$(OBJ)/%.o,$(TEST_SRC) $(TOOL_SRC) $(BENCH_SRC))
 TEST_BIN := $(TEST_SRC:tests/%.c=$(BUILD)/tests/%)
 TOOL_BIN := $(TOOL_SRC:tests/%.c=$(BUILD)/tests/%)
 BENCH_BIN := $(BENCH_SRC:tests/bench/%.c=$(BUILD)/bench/%)
-ALL_OBJ := $(LIBRARY_OBJ) $(COMMAND_OBJ) $(SIM_OBJ) $(SCENARIO_OBJ) $(SUPPORT_OBJ) $(BENCH_SUPPORT_OBJ) $(PROGRAM_OBJ)
+FUZZ_OBJ := $(FUZZ_SRC:%.c=$(OBJ)/%.o)
+FUZZ_BIN := $(FUZZ_TARGET_SRC:fuzz/target_%.c=$(BUILD)/fuzz/%)
+FUZZ_SEEDS_BIN := $(FUZZ_SEEDS_SRC:fuzz/%.c=$(BUILD)/fuzz/%)
+ALL_OBJ := $(FUZZ_OBJ) $(LIBRARY_OBJ) $(COMMAND_OBJ) $(SIM_OBJ) $(SCENARIO_OBJ) $(SUPPORT_OBJ) $(BENCH_SUPPORT_OBJ) $(PROGRAM_OBJ)
 COMMAND_BIN := $(if $(COMMAND_SRC),$(BUILD)/weir)
 SIM_LIBRARY := $(if $(SIM_SRC),$(BUILD)/libweir-sim.a)
 SIM_BIN := $(if $(wildcard sim/main.c),$(if $(SIM_SRC),$(BUILD)/weir-sim))
@@ -183,7 +201,8 @@ SHARED := $(if $(filter release aarch64,$(KIND)),$(BUILD)/libweir.so)
 
 # ---- Targets
 .DEFAULT_GOAL := all
-.PHONY: all run test test-quick check coverage bench kill-trials million sim sim-hashes mutants cross
+.PHONY: all run test test-quick check coverage bench kill-trials delivery million sim sim-hashes mutants cross
+.PHONY: fuzz fuzz-all fuzz-min fuzz-coverage fuzz-canary fuzz-programs
 .PHONY: simulator unit-programs tool-programs bench-programs install uninstall clean help FORCE
 
 all: $(BUILD)/libweir.a $(SHARED) $(COMMAND_BIN) $(SIM_LIBRARY) $(SIM_BIN) $(BUILD)/weir.pc ## the library, the weir command, weir.pc (the default)
@@ -230,6 +249,15 @@ kill-trials: $(BUILD)/tests/kill_trials $(BUILD)/tests/pool_kills ## kill the re
 	$(BUILD)/tests/kill_trials $(ARGS)
 	$(BUILD)/tests/pool_kills $(ARGS)
 
+# QUICK=1: few events and short outages, in a minute and a half instead of ten.
+QUICK ?=
+delivery: all $(TOOL_BIN) $(BUILD)/bench/bench_dead ## what real collectors' failures lose: the table, weir beside plain; QUICK=1
+	+@tests/install-tools rsyslog || true
+	+@tests/install-tools iproute2 || true
+	+@code=0; WEIR='$(abspath $(BUILD))/weir' WEIR_TOOLS='$(abspath $(BUILD))/tests' \
+	    tests/delivery $(if $(QUICK),--quick) $(ARGS) || code=$$?; \
+	    $(BUILD)/bench/bench_dead $(if $(QUICK),5 60,21 150) || code=$$?; exit $$code
+
 million: all $(TOOL_BIN) ## a million lines into rsyslog, restarted ten times: peer against sent
 	+@tests/install-tools rsyslog || true
 	+WEIR='$(abspath $(BUILD))/weir' BUILD='$(abspath $(BUILD))' tests/million $(ARGS)
@@ -249,6 +277,31 @@ sim-hashes: ## the same seeds give the same runs in every compiler, level and ar
 mutants: ## plants each bug of tests/mutants/ in a copy, and says who finds it; ARGS="--help"
 	+@tests/install-tools cmocka
 	+@MAKE='$(MAKE)' BUILD_ROOT='$(abspath $(BUILD_ROOT))' tests/mutants/run $(ARGS)
+
+# Fuzzing: fuzz/run says more. SECONDS per target, JOBS at once, TARGETS of fuzz-all.
+TARGET ?= relp
+TARGETS ?=
+JOBS ?= 1
+RUN_FUZZ = MAKE='$(MAKE)' BUILD_ROOT='$(BUILD_ROOT)' JOBS='$(JOBS)' fuzz/run
+
+fuzz: ## AFL++ on one target: TARGET=relp SECONDS=60 JOBS=1
+	+@tests/install-tools afl
+	+@$(RUN_FUZZ) fuzz '$(TARGET)' '$(or $(SECONDS),60)'
+
+fuzz-all: ## AFL++ on every target, one after the other: SECONDS=60 JOBS=1 TARGETS="relp framing"
+	+@tests/install-tools afl
+	+@$(RUN_FUZZ) all '$(or $(SECONDS),60)' $(TARGETS)
+
+fuzz-min: ## the fewest and shortest inputs that reach what the corpus does: TARGET=relp
+	+@tests/install-tools afl
+	+@$(RUN_FUZZ) min '$(TARGET)'
+
+fuzz-coverage: ## lines and branches that the seeds and the corpora reach, per file
+	+@$(RUN_FUZZ) coverage $(TARGETS)
+
+fuzz-canary: ## plants the bugs of fuzz/canary/ and says how long each target takes to find its own
+	+@tests/install-tools afl
+	+@$(RUN_FUZZ) canary $(ARGS)
 
 cross: ## build for aarch64 and run the demonstration under qemu
 	+@tests/install-tools cross
@@ -292,6 +345,7 @@ simulator: $(SIM_BIN) $(BUILD)/public/libweir-sim.a $(BUILD)/weir-sim.pc
 unit-programs: $(TEST_BIN) $(TOOL_BIN)
 tool-programs: $(TOOL_BIN)
 bench-programs: $(BENCH_BIN)
+fuzz-programs: $(FUZZ_BIN) $(FUZZ_SEEDS_BIN)
 
 # ---- Rules
 # Two stamps that change only when their text does. Objects depend on the first, so that other flags
@@ -318,7 +372,7 @@ $(BUILD)/libweir.so: $(LIBRARY_OBJ) $(BUILD)/sources.stamp
 $(BUILD)/weir: $(COMMAND_OBJ) $(BUILD)/libweir.a $(BUILD)/sources.stamp
 	$(call say,ld,$@)$(LINK) -o $@ $(COMMAND_OBJ) $(BUILD)/libweir.a $(LDLIBS)
 
-$(SIM_OBJ): MODE_sim := -DWEIR_LIMITS_TINY
+$(SIM_OBJ) $(FUZZ_OBJ): MODE_sim := -DWEIR_LIMITS_TINY
 # Switching stacks by hand and a shadow stack exclude each other: what holds it does not claim to bear one.
 $(OBJ)/sim/fiber_switch.o: PROBED := $(patsubst -fcf-protection=full,-fcf-protection=branch,$(PROBED))
 $(SIM_LIBRARY): $(SIM_LIBRARY_OBJ) $(BUILD)/sources.stamp
@@ -346,6 +400,24 @@ $(BUILD)/bench/bench_sim: $(OBJ)/tests/bench/bench_sim.o $(filter-out %/main.o,$
 $(filter-out %/bench_sim,$(BENCH_BIN)): $(BUILD)/bench/%: $(OBJ)/tests/bench/%.o $(BENCH_SUPPORT_OBJ) $(BUILD)/libweir.a
 	@mkdir -p $(@D)
 	$(call say,ld,$@)$(LINK) -o $@ $(filter %.o,$^) $(BUILD)/libweir.a $(LDLIBS)
+
+FUZZ_MAIN_OBJ := $(OBJ)/fuzz/main_$(FUZZ_MAIN).o
+$(BUILD)/fuzz/args: $(OBJ)/writer/command_options.o
+$(filter-out %/sim,$(FUZZ_BIN)): $(BUILD)/fuzz/%: $(OBJ)/fuzz/target_%.o $(FUZZ_MAIN_OBJ) $(BUILD)/libweir.a
+	@mkdir -p $(@D)
+	$(call say,ld,$@)$(LINK) -o $@ $(filter %.o,$^) $(BUILD)/libweir.a $(LDLIBS)
+
+$(filter %/sim,$(FUZZ_BIN)): $(OBJ)/fuzz/target_sim.o $(FUZZ_MAIN_OBJ) $(filter-out %/main.o,$(SCENARIO_OBJ)) $(SIM_LIBRARY)
+	@mkdir -p $(@D)
+	$(call say,ld,$@)$(LINK) -Wl,--build-id=sha1 -o $@ $^ $(LDLIBS)
+
+$(BUILD)/fuzz/seeds: $(OBJ)/fuzz/seeds.o
+	@mkdir -p $(@D)
+	$(call say,ld,$@)$(LINK) -o $@ $^ $(LDLIBS)
+
+$(BUILD)/fuzz/seeds_sim: $(OBJ)/fuzz/seeds_sim.o $(filter-out %/main.o,$(SCENARIO_OBJ)) $(SIM_LIBRARY)
+	@mkdir -p $(@D)
+	$(call say,ld,$@)$(LINK) -Wl,--build-id=sha1 -o $@ $^ $(LDLIBS)
 
 # What is installed shows its public symbols only, so that a host's own cannot clash with the rest.
 $(BUILD)/public/libweir-sim.a: $(SIM_LIBRARY_OBJ) $(BUILD)/sources.stamp

@@ -17,6 +17,9 @@ enum audit_state {
     AUDIT_ABANDONED // taken, and given up by the host
 };
 
+// What is known for good of a record over RELP: it and all before it on a connection were answered.
+enum audit_settlement { AUDIT_UNSETTLED, AUDIT_CONFIRMED, AUDIT_REFUSED };
+
 struct audit_message {
     uint32_t bytes;
     uint32_t serial;        // of its acceptance, from 1
@@ -27,6 +30,7 @@ struct audit_message {
     bool late;              // offered after the pool was closed
     bool acknowledged;
     bool read;
+    uint8_t settled; // enum audit_settlement
 };
 
 // Gap records are told apart by their text; one with the same text on another connection is the
@@ -37,15 +41,36 @@ struct audit_gap {
     uint32_t connection[2];
     bool acknowledged;
     bool read;
+    uint8_t settled; // enum audit_settlement
 };
 
-// What was handed over on one connection, in order: for acknowledgements.
+// What was handed over on one connection, in order: for acknowledgements, and RELP's answers.
 struct audit_entry {
     uint64_t end;    // position on the connection
     uint32_t record; // index of the message, or AUDIT_GAP + index of the gap
     uint32_t next;   // entry + 1
+    uint32_t number; // RELP: of its frame
+    uint32_t bytes;  // ... and its length
+    uint32_t code;   // ... and the answer's; 0: none yet
 };
 #define AUDIT_GAP (1u << 31)
+
+// Of the open's answer so much is looked at.
+#define AUDIT_ANSWER_BYTES 256
+
+// RELP: the peer's side of a connection, as far as the pool has read it.
+struct audit_dialogue {
+    struct sim_relp_frame frame;
+    unsigned char data[AUDIT_ANSWER_BYTES];
+    bool opened;   // the session was agreed to
+    bool lost;     // nothing that follows counts: a violation, a goodbye
+    bool excused;  // see sim_auditor_excused
+    bool answered; // the close
+    uint32_t unanswered_messages;
+    uint64_t unanswered_bytes;
+    uint64_t whole; // position of the end of the last frame
+    uint32_t order; // of the record last handed over
+};
 
 struct audit_connection {
     struct sim_frame frame;
@@ -57,6 +82,7 @@ struct audit_connection {
     uint32_t serial;                      // from 1; 0: not in use
     uint32_t entries_first, entries_last; // entry + 1, those not acknowledged
     enum sim_side side;
+    struct audit_dialogue *dialogue; // RELP alone
 };
 
 // An array that grows in the arena.
@@ -83,7 +109,10 @@ struct sim_auditor {
     uint64_t assured;         // read or acknowledged, gap records included
     uint64_t repeated;        // reads of what was read before
     uint64_t breaks, cuts;
-    uint64_t torn[2]; // per side: connections that ended inside a frame
+    uint64_t torn[2];                    // per side: connections that ended inside a frame
+    uint64_t settled[AUDIT_REFUSED + 1]; // records, by how
+    uint64_t violations, disordered;
+    uint64_t violations_late; // those met when there was reason to leave already
 };
 
 // Zeroed; gone with the run.
@@ -93,6 +122,22 @@ void *sim_audit_add(struct sim_auditor *auditor, struct audit_array *array, size
 // NULL: no producer has it.
 struct audit_message *sim_audit_message(const struct sim_auditor *auditor, uint32_t producer,
                                         uint32_t sequence);
+static inline bool sim_audit_relp(const struct sim_auditor *auditor)
+{
+    return auditor->options.framing == WEIR_FRAMING_RELP;
+}
+static inline struct audit_entry *sim_audit_entry(const struct sim_auditor *auditor,
+                                                  uint32_t entry_plus_one)
+{
+    return (struct audit_entry *)auditor->entries.items + entry_plus_one - 1;
+}
+struct audit_connection *sim_audit_connection(const struct sim_auditor *auditor, uint32_t number);
+// RELP, sent side: a connection begins; after each frame; after each send; a record is handed over.
+void sim_audit_dialogue_begin(struct sim_auditor *auditor, struct audit_connection *connection);
+void sim_audit_dialogue_frame(struct sim_auditor *auditor, struct audit_connection *connection);
+void sim_audit_dialogue_send(struct sim_auditor *auditor, struct audit_connection *connection);
+void sim_audit_dialogue_handed(struct sim_auditor *auditor, struct audit_connection *connection,
+                               struct audit_entry *entry, uint32_t order);
 // How many messages and gap records the promise has proof of.
 uint64_t sim_audit_assured(const struct sim_auditor *auditor);
 // Whether the promise, or a process's reading, has proof of this one.

@@ -9,6 +9,7 @@
 uint64_t sim_audit_assured(const struct sim_auditor *auditor)
 {
     switch (auditor->promise) {
+    case SIM_PROMISE_ANSWERED: return auditor->settled[AUDIT_CONFIRMED];
     case SIM_PROMISE_READ: return auditor->read + auditor->read_gaps;
     case SIM_PROMISE_ACKNOWLEDGED: return auditor->assured;
     case SIM_PROMISE_SENT: break;
@@ -21,6 +22,7 @@ bool sim_audit_message_assured(const struct sim_auditor *auditor,
 {
     bool handed = message->connection[SIM_SIDE_SENT] != 0;
     switch (auditor->promise) {
+    case SIM_PROMISE_ANSWERED: return message->settled != AUDIT_UNSETTLED;
     case SIM_PROMISE_READ: return message->read;
     case SIM_PROMISE_ACKNOWLEDGED: return message->read || message->acknowledged;
     case SIM_PROMISE_SENT: break;
@@ -31,8 +33,10 @@ bool sim_audit_message_assured(const struct sim_auditor *auditor,
 void sim_auditor_sample(struct sim_auditor *auditor, const struct weir_metrics *metrics)
 {
     uint64_t assured = sim_audit_assured(auditor);
-    // A datagram that the kernel refused as too large is for an instant counted as confirmed.
-    if (metrics->confirmed_messages > assured && !auditor->options.datagrams) {
+    if (!weir_metrics_balanced(metrics) || metrics->held_messages > metrics->accepted_messages) {
+        sim_auditor_fail(auditor, "books-unbalanced", "in a snapshot");
+    }
+    if (metrics->confirmed_messages > assured) {
         sim_auditor_fail(
             auditor, "false-confirmation", "%llu messages are confirmed and there is proof of %llu",
             (unsigned long long)metrics->confirmed_messages, (unsigned long long)assured);
@@ -187,6 +191,14 @@ const char *sim_auditor_books(const struct sim_auditor *auditor, const struct we
     if (metrics->offered_messages != auditor->offered + gaps) {
         return "offered is not what the host offered";
     }
+    if (sim_audit_relp(auditor) &&
+        metrics->confirmed_messages != auditor->settled[AUDIT_CONFIRMED]) {
+        return "what is confirmed is not what was answered with 200";
+    }
+    if (sim_audit_relp(auditor) &&
+        metrics->dropped_messages[WEIR_DROPPED_REFUSED] != auditor->settled[AUDIT_REFUSED]) {
+        return "what was dropped as refused is not what was answered otherwise";
+    }
     uint64_t abandoned = metrics->dropped_messages[WEIR_DROPPED_ABANDONED];
     if (abandoned > auditor->abandoned ||
         (metrics->held_messages == 0 && abandoned != auditor->abandoned)) {
@@ -200,24 +212,26 @@ void sim_auditor_gaps(struct sim_auditor *auditor, const struct weir_metrics *me
     uint64_t messages = 0, bytes = 0;
     const struct audit_gap *gap = auditor->gaps.items;
     for (uint32_t i = 0; i < auditor->gaps.count; i++) {
-        messages += gap[i].messages;
-        bytes += gap[i].bytes;
+        bool told = gap[i].settled != AUDIT_REFUSED; // otherwise the next one tells it
+        messages += told ? gap[i].messages : 0;
+        bytes += told ? gap[i].bytes : 0;
     }
-    uint64_t lost =
-        auditor->rejected[WEIR_REJECTED_FULL] + metrics->dropped_messages[WEIR_DROPPED_OLDEST];
+    // Under drop-oldest a record can go the way of what it tells of; that is nobody's loss, and
+    // what it told the next one tells.
+    uint64_t thrown = metrics->accepted_messages - auditor->accepted - auditor->gaps.count;
+    uint64_t lost = auditor->rejected[WEIR_REJECTED_FULL] +
+                    metrics->dropped_messages[WEIR_DROPPED_OLDEST] - thrown;
     uint64_t lost_bytes =
         auditor->rejected_full_bytes + metrics->dropped_bytes[WEIR_DROPPED_OLDEST];
     if (!auditor->options.gap_records) {
         return;
     }
     // A segment dropped with abandoned messages in it counts their bytes, but not them.
-    bool bytes_right = bytes == lost_bytes || (auditor->abandoned > 0 && bytes < lost_bytes);
-    // Under drop-oldest a record can go the way of what it tells of, and its figures with it.
-    uint64_t records = metrics->accepted_messages - auditor->accepted;
-    bool whole = records == auditor->gaps.count;
-    bool right = whole ? messages == lost && bytes_right
-                       : messages < lost && auditor->options.full == WEIR_FULL_DROP_OLDEST;
-    if (!right) {
+    uint64_t thrown_bytes_max = thrown * auditor->options.record_bytes_max;
+    bool bytes_right =
+        bytes <= lost_bytes && (auditor->abandoned > 0 || lost_bytes - bytes <= thrown_bytes_max);
+    bool thrown_right = thrown == 0 || auditor->options.full == WEIR_FULL_DROP_OLDEST;
+    if (messages != lost || !bytes_right || !thrown_right) {
         sim_auditor_fail(auditor, "gap-record-wrong",
                          "they tell of %llu messages, %llu bytes; lost were %llu, %llu",
                          (unsigned long long)messages, (unsigned long long)bytes,
@@ -241,7 +255,7 @@ void sim_auditor_finish(struct sim_auditor *auditor, const struct weir_metrics *
 {
     enum sim_promise promise = auditor->promise;
     // Where nothing broke nothing can have been lost in flight, whatever is promised.
-    if (auditor->breaks == 0 && !auditor->options.datagrams) {
+    if (auditor->breaks == 0 && !auditor->options.datagrams && !sim_audit_relp(auditor)) {
         auditor->promise = SIM_PROMISE_READ;
     }
     // Held at the end is what a thread was still writing when the time of a close was over.
@@ -252,6 +266,13 @@ void sim_auditor_finish(struct sim_auditor *auditor, const struct weir_metrics *
     const char *wrong = sim_auditor_books(auditor, metrics);
     if (wrong != NULL) {
         sim_auditor_fail(auditor, "books-unbalanced", "%s", wrong);
+    }
+    uint64_t faults = metrics->faults[WEIR_FAULT_PROTOCOL];
+    // At the pool's end one whose messages are all answered has served, whatever comes after them.
+    if (faults > auditor->violations || faults + auditor->violations_late < auditor->violations) {
+        sim_auditor_fail(auditor, "violations-miscounted",
+                         "%llu faults, and %llu peers violated the protocol",
+                         (unsigned long long)faults, (unsigned long long)auditor->violations);
     }
     uint64_t unsent = metrics->dropped_messages[WEIR_DROPPED_OLDEST] +
                       metrics->dropped_messages[WEIR_DROPPED_ABANDONED] +
@@ -274,7 +295,9 @@ void sim_auditor_count(const struct sim_auditor *auditor, struct sim_auditor_cou
                                           .repeated = auditor->repeated,
                                           .gaps = auditor->read_gaps,
                                           .breaks = auditor->breaks,
-                                          .cuts = auditor->cuts};
+                                          .cuts = auditor->cuts,
+                                          .violations = auditor->violations,
+                                          .disordered = auditor->disordered};
     for (uint32_t i = 0; i < WEIR_REJECTIONS_COUNT; i++) {
         counts->rejected += auditor->rejected[i];
     }

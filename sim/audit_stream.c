@@ -5,7 +5,7 @@
 #include "sim/audit.h"
 #include "sim/message.h"
 
-static struct audit_connection *connection_at(const struct sim_auditor *auditor, uint32_t number)
+struct audit_connection *sim_audit_connection(const struct sim_auditor *auditor, uint32_t number)
 {
     weir_assert(number < auditor->connections.count);
     struct audit_connection *connection =
@@ -32,8 +32,13 @@ uint32_t sim_auditor_begin(struct sim_auditor *auditor, enum sim_side side)
     }
     uint32_t *next_sequence = connection->next_sequence;
     unsigned char *bytes = connection->frame.bytes;
+    struct audit_dialogue *dialogue = connection->dialogue;
     memset(next_sequence, 0, producers_bytes);
-    *connection = (struct audit_connection){.next_sequence = next_sequence, .side = side};
+    *connection = (struct audit_connection){
+        .next_sequence = next_sequence, .dialogue = dialogue, .side = side};
+    if (side == SIM_SIDE_SENT && sim_audit_relp(auditor)) {
+        sim_audit_dialogue_begin(auditor, connection);
+    }
     sim_frame_init(&connection->frame, auditor->options.framing, bytes, record_bytes_max);
     connection->serial = ++auditor->connection_serial;
     return (uint32_t)(connection - (struct audit_connection *)auditor->connections.items);
@@ -74,12 +79,14 @@ static void record_handed(struct sim_auditor *auditor, struct audit_connection *
     struct audit_entry *entry = sim_audit_add(auditor, &auditor->entries, sizeof(*entry));
     *entry = (struct audit_entry){.end = connection->bytes, .record = record};
     if (connection->entries_last != 0) {
-        ((struct audit_entry *)auditor->entries.items)[connection->entries_last - 1].next =
-            auditor->entries.count;
+        sim_audit_entry(auditor, connection->entries_last)->next = auditor->entries.count;
     } else {
         connection->entries_first = auditor->entries.count;
     }
     connection->entries_last = auditor->entries.count;
+    if (sim_audit_relp(auditor)) {
+        sim_audit_dialogue_handed(auditor, connection, entry, *order);
+    }
 }
 
 static void message_read(struct sim_auditor *auditor, struct audit_message *message)
@@ -176,8 +183,10 @@ static uint64_t record_hash(const unsigned char *bytes, size_t count)
     return hash;
 }
 
-// The record of this text that the connection has not had, nor another writer's has: two writers may
-// tell of a loss in the same words. Of several one that nothing is known to have arrived of.
+// The record of this text that the connection has not had, nor another writer's has: two writers
+// may tell of a loss in the same words. What a writer sends again it sends over a connection that
+// began later, and what was answered for it does not. Of several records one that nothing is known
+// to have arrived of.
 static struct audit_gap *gap_find(struct sim_auditor *auditor,
                                   const struct audit_connection *connection, uint64_t hash)
 {
@@ -185,8 +194,9 @@ static struct audit_gap *gap_find(struct sim_auditor *auditor,
     for (uint32_t i = 0; i < auditor->gaps.count; i++) {
         uint32_t had = gap[i].connection[connection->side];
         bool elsewhere = connection->side == SIM_SIDE_SENT && auditor->options.writers_count > 1 &&
-                         connection_open(auditor, had);
-        if (gap[i].hash != hash || had == connection->serial || elsewhere) {
+                         (connection_open(auditor, had) || had > connection->serial);
+        bool settled = connection->side == SIM_SIDE_SENT && gap[i].settled != AUDIT_UNSETTLED;
+        if (gap[i].hash != hash || had == connection->serial || elsewhere || settled) {
             continue;
         }
         if (found == NULL || (found->read && !gap[i].read)) {
@@ -223,6 +233,9 @@ static void record_gap(struct sim_auditor *auditor, struct audit_connection *con
 
 static void record_whole(struct sim_auditor *auditor, struct audit_connection *connection)
 {
+    if (sim_audit_relp(auditor) && connection->frame.use != SIM_FRAME_SYSLOG) {
+        return;
+    }
     const unsigned char *bytes = connection->frame.bytes;
     size_t count = connection->frame.count;
     bool first = connection->records++ == 0 && !auditor->options.datagrams;
@@ -260,7 +273,7 @@ static void record_whole(struct sim_auditor *auditor, struct audit_connection *c
 void sim_auditor_bytes(struct sim_auditor *auditor, uint32_t number, const void *bytes,
                        size_t bytes_count)
 {
-    struct audit_connection *connection = connection_at(auditor, number);
+    struct audit_connection *connection = sim_audit_connection(auditor, number);
     struct sim_frame *frame = &connection->frame;
     const unsigned char *at = bytes, *end = at + bytes_count;
     if (auditor->options.datagrams) {
@@ -278,15 +291,23 @@ void sim_auditor_bytes(struct sim_auditor *auditor, uint32_t number, const void 
         at += used;
         if (result == SIM_FRAME_BAD) {
             sim_auditor_fail(auditor,
-                             connection->records == 0 ? "starts-inside-message" : "torn-message",
+                             sim_audit_relp(auditor)    ? "relp-wrong"
+                             : connection->records == 0 ? "starts-inside-message"
+                                                        : "torn-message",
                              "after record %llu something that is no frame",
                              (unsigned long long)connection->records);
             return;
         }
         if (result == SIM_FRAME_WHOLE) {
             record_whole(auditor, connection);
+            if (connection->dialogue != NULL && connection->side == SIM_SIDE_SENT) {
+                sim_audit_dialogue_frame(auditor, connection);
+            }
             sim_frame_next(frame);
         }
+    }
+    if (connection->dialogue != NULL && connection->side == SIM_SIDE_SENT) {
+        sim_audit_dialogue_send(auditor, connection);
     }
     if (connection->side == SIM_SIDE_SENT && sim_frame_inside(frame)) {
         auditor->cuts++;
@@ -295,10 +316,9 @@ void sim_auditor_bytes(struct sim_auditor *auditor, uint32_t number, const void 
 
 void sim_auditor_acknowledged(struct sim_auditor *auditor, uint32_t number, uint64_t bytes)
 {
-    struct audit_connection *connection = connection_at(auditor, number);
-    struct audit_entry *entries = auditor->entries.items;
+    struct audit_connection *connection = sim_audit_connection(auditor, number);
     while (connection->entries_first != 0) {
-        struct audit_entry *entry = &entries[connection->entries_first - 1];
+        struct audit_entry *entry = sim_audit_entry(auditor, connection->entries_first);
         if (entry->end > bytes) {
             return;
         }
@@ -321,7 +341,7 @@ void sim_auditor_acknowledged(struct sim_auditor *auditor, uint32_t number, uint
 
 bool sim_auditor_inside(const struct sim_auditor *auditor, uint32_t number)
 {
-    return sim_frame_inside(&connection_at(auditor, number)->frame);
+    return sim_frame_inside(&sim_audit_connection(auditor, number)->frame);
 }
 
 void sim_auditor_shut(struct sim_auditor *auditor, uint32_t number)
@@ -333,7 +353,7 @@ void sim_auditor_shut(struct sim_auditor *auditor, uint32_t number)
 
 void sim_auditor_end(struct sim_auditor *auditor, uint32_t number, enum sim_end how)
 {
-    struct audit_connection *connection = connection_at(auditor, number);
+    struct audit_connection *connection = sim_audit_connection(auditor, number);
     enum sim_side side = connection->side;
     bool inside = sim_frame_inside(&connection->frame);
     connection->serial = 0;
@@ -358,5 +378,5 @@ void sim_auditor_break(struct sim_auditor *auditor)
 
 void sim_auditor_confirmed(struct sim_auditor *auditor, uint32_t number, uint64_t messages)
 {
-    connection_at(auditor, number)->confirmed = messages;
+    sim_audit_connection(auditor, number)->confirmed = messages;
 }

@@ -27,6 +27,15 @@
 //   flush-early, close-early    it gave up before its time was over
 //   flush-late, close-late      it came back long after
 //   alive-after-close           the pool took a message, or sent, after it was closed
+//   relp-wrong                  what the pool sent is no RELP, or not in its order
+//   sent-before-open            messages before the collector agreed to the session
+//   window-exceeded             more without an answer than the options allow
+//   talks-to-the-lost           it sent on a connection over which it had read a violation or a
+//                               goodbye
+//   left-without-reason         it gave up a connection over which nothing had gone wrong
+//   violations-miscounted       the fault `protocol` is not how often a peer violated it
+//   phantom-answer              a message was answered that no collector had read: the simulator's
+//                               own mistake
 //   busy-loop                   a writer that looks at the clock and does nothing
 #ifndef WEIR_SIM_AUDITOR_H
 #define WEIR_SIM_AUDITOR_H
@@ -38,6 +47,7 @@ struct sim_auditor;
 
 // What a confirmation promises, from strong to weak.
 enum sim_promise {
+    SIM_PROMISE_ANSWERED,     // a collector answered for it with 200, and the pool read that
     SIM_PROMISE_READ,         // a collector process read it
     SIM_PROMISE_ACKNOWLEDGED, // its kernel acknowledged it
     SIM_PROMISE_SENT          // the local kernel took it
@@ -52,6 +62,8 @@ struct sim_auditor_options {
     enum weir_framing framing;
     enum weir_header header;
     enum weir_full full;
+    enum weir_refused refused; // RELP, as the following
+    uint32_t window_messages, window_bytes;
     bool datagrams; // each read is a record, and any may be lost or overtaken on the way
     bool wired;     // sim/wire.c tells what was handed to the kernel
     bool gap_records;
@@ -106,6 +118,14 @@ void sim_auditor_bytes(struct sim_auditor *auditor, uint32_t connection, const v
                        size_t bytes_count);
 // Sent side: so many bytes of the connection were acknowledged, as the kernel told.
 void sim_auditor_acknowledged(struct sim_auditor *auditor, uint32_t connection, uint64_t bytes);
+// Sent side, RELP: what the pool read of the peer's answers. `over`: it had reason to leave before,
+// so that a violation need not be what it counts.
+void sim_auditor_received(struct sim_auditor *auditor, uint32_t connection, const void *bytes,
+                          size_t bytes_count, bool over);
+// Sent side, RELP: the number of the oldest frame that waits for an answer, or is begun; 0: none.
+uint32_t sim_auditor_waiting(const struct sim_auditor *auditor, uint32_t connection);
+// Sent side, RELP: whether the peer gave a reason to leave: a violation, a refusal, a goodbye.
+bool sim_auditor_excused(const struct sim_auditor *auditor, uint32_t connection);
 // Sent side: no more will be sent. Must be at the end of a message.
 void sim_auditor_shut(struct sim_auditor *auditor, uint32_t connection);
 void sim_auditor_end(struct sim_auditor *auditor, uint32_t connection, enum sim_end how);
@@ -117,7 +137,8 @@ void sim_auditor_break(struct sim_auditor *auditor);
 
 // ---- What the pool says ----
 
-// At any moment, from any thread: no more is confirmed than the promise has proof of.
+// At any moment, from any thread: the books balance, and no more is confirmed than the promise has
+// proof of.
 void sim_auditor_sample(struct sim_auditor *auditor, const struct weir_metrics *metrics);
 // At a connection's begin, by the writer's own thread: what is confirmed may not come again.
 void sim_auditor_confirmed(struct sim_auditor *auditor, uint32_t connection, uint64_t messages);
@@ -163,6 +184,8 @@ struct sim_auditor_counts {
     uint64_t handed, read, repeated;                 // messages: to a kernel, by a process, again
     uint64_t gaps;                                   // gap records read
     uint64_t breaks, cuts;                           // breaks told; sends that ended inside a frame
+    uint64_t violations;                             // connections over which one was read
+    uint64_t disordered;                             // answers that overtook another
 };
 void sim_auditor_count(const struct sim_auditor *auditor, struct sim_auditor_counts *counts);
 

@@ -38,6 +38,7 @@ struct sim_choices {
     enum source source;
     bool healed;
     bool steered; // threads are chosen by a strategy with points of its own
+    bool drawing; // bytes: the workload's draws that no record answers are the seed's
     struct weir_sim_deviation *deviations;
     size_t deviations_count;
     size_t deviations_max;
@@ -137,6 +138,11 @@ void sim_choices_begin(struct sim_choices *choices, const struct weir_sim_option
     } else if (options->bytes != NULL) {
         sim_replay_begin_bytes(&choices->replay, options->bytes, options->bytes_count);
         begin_asking(choices, SOURCE_BYTES, choices->replay.kinds);
+        choices->drawing = options->seed != 0;
+        if (choices->drawing) {
+            choices->swarm[WEIR_SIM_WORK].random = sim_random_stream(options->seed, WEIR_SIM_WORK);
+            choices->countdowns[WEIR_SIM_WORK] = 0;
+        }
     } else {
         begin_seeded(choices, options->seed, options->strategy);
     }
@@ -182,6 +188,17 @@ static uint32_t seed_answer(struct sim_choices *choices, uint32_t kind, uint32_t
     return 1 + (uint32_t)sim_random_below(random, options - 1);
 }
 
+// A draw is made even where a record answers: the ones after it stay as they are.
+static uint32_t bytes_answer(struct sim_choices *choices, uint32_t kind, uint32_t actor,
+                             uint32_t number, uint32_t options)
+{
+    bool draws = choices->drawing && kind == WEIR_SIM_WORK;
+    struct sim_random *random = &choices->swarm[WEIR_SIM_WORK].random;
+    uint32_t drawn = draws ? (uint32_t)sim_random_below(random, options) : 0;
+    uint32_t value = sim_replay_answer(&choices->replay, kind, actor, number, options);
+    return value != 0 ? value : drawn;
+}
+
 static void deviation_record(struct sim_choices *choices, uint32_t kind, uint32_t actor,
                              uint32_t number, uint32_t value)
 {
@@ -206,9 +223,9 @@ static __attribute__((noinline)) uint32_t source_answer(struct sim_choices *choi
     switch (choices->source) {
     case SOURCE_SEED: value = seed_answer(choices, kind, rate, options); break;
     case SOURCE_REPLAY:
-    case SOURCE_BYTES:
         value = sim_replay_answer(&choices->replay, kind, actor, number, options);
         break;
+    case SOURCE_BYTES: value = bytes_answer(choices, kind, actor, number, options); break;
     case SOURCE_SEARCH: value = sim_search_answer(&choices->search, options); break;
     }
     deviation_record(choices, kind, actor, number, value);
@@ -313,6 +330,11 @@ const struct weir_sim_deviation *sim_choices_deviations(const struct sim_choices
 uint64_t sim_choices_count(const struct sim_choices *choices)
 {
     return choices->count;
+}
+
+uint32_t sim_choices_number(const struct sim_choices *choices, uint32_t kind, uint32_t actor)
+{
+    return actor < choices->actors_count ? choices->numbers[actor][kind] : 0;
 }
 
 bool sim_choices_unused(const struct sim_choices *choices, struct weir_sim_deviation *deviation)

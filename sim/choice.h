@@ -42,6 +42,8 @@ bool sim_choices_healed(const struct sim_choices *choices);
 const struct weir_sim_deviation *sim_choices_deviations(const struct sim_choices *choices,
                                                         size_t *count);
 uint64_t sim_choices_count(const struct sim_choices *choices); // decisions asked
+// ... of this kind by this actor.
+uint32_t sim_choices_number(const struct sim_choices *choices, uint32_t kind, uint32_t actor);
 // The first deviation of a replay that did not apply: its decision never came, or had too few
 // answers. false: all applied.
 bool sim_choices_unused(const struct sim_choices *choices, struct weir_sim_deviation *deviation);
@@ -60,14 +62,5 @@ bool sim_choices_next(struct sim_choices *choices); // false: all paths were wal
 // Between the first and the last of these runs begin with begin_search, others with begin.
 bool sim_choices_searching(const struct sim_choices *choices);
 void sim_choices_search_end(struct sim_choices *choices);
-
-// ---- Bytes ----
-
-// The deviations as weir_sim_options.bytes: what a fuzzer may start from. Gaps of more than 65535
-// take several records; values above 65535, which only a workload's draw can have, become that.
-// The deviations of one kind and actor must ascend, as in every record of a run.
-//   returns  the bytes it takes, a multiple of 6; only whole records within bytes_max are written.
-size_t sim_choices_encode(const struct weir_sim_deviation *deviations, size_t deviations_count,
-                          void *bytes, size_t bytes_max);
 
 #endif

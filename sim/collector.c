@@ -78,8 +78,7 @@ static void collector_accept(struct sim_collector *me)
 static void collector_listen(struct sim_collector *me)
 {
     const struct weir_os *os = me->os;
-    static const int families[] = {AF_UNIX, AF_INET, AF_UNIX, AF_INET};
-    int fd = os->socket_open(os->self, families[me->options.kind],
+    int fd = os->socket_open(os->self, is_unix(me->options.kind) ? AF_UNIX : AF_INET,
                              sim_collector_datagrams(me) ? SOCK_DGRAM : SOCK_STREAM);
     sim_collector_must(me, fd, "socket_open");
     (void)os->socket_option(os->self, fd, WEIR_SOCKET_REUSE_ADDRESS, 1);
@@ -100,7 +99,7 @@ static void collector_listen(struct sim_collector *me)
     collector_accept(me);
 }
 
-// Reads where there may be something.  returns  when the first pause ends.
+// Reads where there may be something, and answers.  returns  when the first pause ends.
 static uint64_t collector_read(struct sim_collector *me)
 {
     uint64_t next_ns = WEIR_NEVER;
@@ -112,6 +111,10 @@ static uint64_t collector_read(struct sim_collector *me)
         bool paused = connection->fd >= 0 && connection->readable;
         if (paused && connection->pause_until_ns < next_ns) {
             next_ns = connection->pause_until_ns;
+        }
+        if (connection->fd >= 0 && me->options.kind == SIM_COLLECTOR_RELP) {
+            uint64_t due_ns = sim_session_speak(me, connection);
+            next_ns = due_ns < next_ns ? due_ns : next_ns;
         }
     }
     return next_ns;
@@ -208,6 +211,17 @@ void sim_collector_heal(struct sim_collector *me)
     me->read_ns = sim_collector_now(me);
 }
 
+void sim_collector_leave(struct sim_collector *me)
+{
+    me->start_ns = 0;
+    collector_kill(me);
+}
+
+void sim_collector_return(struct sim_collector *me)
+{
+    collector_start(me, 0);
+}
+
 bool sim_collector_drain(struct sim_collector *me, uint64_t timeout_ns)
 {
     uint64_t deadline_ns = sim_collector_now(me) + timeout_ns;
@@ -217,8 +231,8 @@ bool sim_collector_drain(struct sim_collector *me, uint64_t timeout_ns)
         for (uint32_t i = 0; i < SIM_CONNECTIONS_MAX && !sim_collector_datagrams(me); i++) {
             open += me->connections[i].fd >= 0 ? 1 : 0;
         }
-        bool silent = me->options.kind == SIM_COLLECTOR_TCP &&
-                      sim_collector_now(me) - me->read_ns > DRAIN_QUIET_NS;
+        bool silent =
+            !is_unix(me->options.kind) && sim_collector_now(me) - me->read_ns > DRAIN_QUIET_NS;
         bool done = me->start_ns <= sim_collector_now(me) && (open == 0 || silent);
         quiet = done ? quiet + 1 : 0;
         if (!done && sim_collector_now(me) > deadline_ns) {
@@ -248,4 +262,14 @@ uint32_t sim_collector_restarts(const struct sim_collector *me)
 uint32_t sim_collector_accepts(const struct sim_collector *me)
 {
     return me->accepts;
+}
+
+uint32_t sim_collector_closes(const struct sim_collector *me)
+{
+    return me->closes;
+}
+
+uint32_t sim_collector_refusals(const struct sim_collector *me)
+{
+    return me->refusals;
 }

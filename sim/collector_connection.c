@@ -7,8 +7,10 @@
 #define READ_BYTES_MAX 4096
 // What does not need a connection.
 #define DATAGRAM_HABITS (1u << SIM_HABIT_SLOW | 1u << SIM_HABIT_DEAF)
+// Talk has its manners there.
+#define RELP_HABITS (~(1u << SIM_HABIT_TALK))
 
-static uint64_t draw_below(const struct sim_collector *me, uint64_t bound)
+uint32_t sim_collector_below(const struct sim_collector *me, uint64_t bound)
 {
     uint32_t steps = bound < UINT32_MAX ? (uint32_t)bound : UINT32_MAX;
     return steps == 0 ? 0 : weir_sim_choose(me->sim, WEIR_SIM_WORK, steps);
@@ -25,8 +27,8 @@ void sim_connection_over(struct sim_collector *me, struct collector_connection *
     sim_auditor_end(me->options.auditor, connection->audited, how);
 }
 
-static void connection_close(struct sim_collector *me, struct collector_connection *connection,
-                             enum sim_end how)
+void sim_connection_close(struct sim_collector *me, struct collector_connection *connection,
+                          enum sim_end how)
 {
     int fd = connection->fd;
     // Before the close: the writer cannot have met it yet.
@@ -40,8 +42,9 @@ static enum sim_habit habit_draw(struct sim_collector *me)
         return SIM_HABIT_GREEDY;
     }
     uint32_t habit = weir_sim_choose(me->sim, WEIR_SIM_PEER, SIM_HABITS_COUNT);
-    uint32_t habits =
-        me->options.habits & (sim_collector_datagrams(me) ? DATAGRAM_HABITS : UINT32_MAX);
+    uint32_t habits = me->options.habits & (sim_collector_datagrams(me) ? DATAGRAM_HABITS
+                                            : me->options.kind == SIM_COLLECTOR_RELP ? RELP_HABITS
+                                                                                     : UINT32_MAX);
     return (habits >> habit & 1) != 0 ? (enum sim_habit)habit : SIM_HABIT_GREEDY;
 }
 
@@ -56,19 +59,24 @@ static struct collector_connection *connection_place(struct sim_collector *me)
         }
         oldest = connection->active_ns < oldest->active_ns ? connection : oldest;
     }
-    connection_close(me, oldest, SIM_END_BROKEN);
+    sim_connection_close(me, oldest, SIM_END_BROKEN);
     return oldest;
 }
 
 void sim_connection_begin(struct sim_collector *me, int fd)
 {
     struct collector_connection *connection = connection_place(me);
-    *connection = (struct collector_connection){
-        .fd = fd, .readable = true, .active_ns = sim_collector_now(me)};
+    *connection = (struct collector_connection){.fd = fd,
+                                                .session = connection->session,
+                                                .readable = true,
+                                                .active_ns = sim_collector_now(me)};
     connection->audited = sim_auditor_begin(me->options.auditor, SIM_SIDE_READ);
     connection->habit = habit_draw(me);
     if (connection->habit != SIM_HABIT_GREEDY) {
-        connection->after = draw_below(me, me->options.bytes_draw);
+        connection->after = sim_collector_below(me, me->options.bytes_draw);
+    }
+    if (me->options.kind == SIM_COLLECTOR_RELP) {
+        sim_session_begin(me, connection);
     }
     me->accepts++;
     sim_collector_must(
@@ -105,15 +113,15 @@ static bool habit_show(struct sim_collector *me, struct collector_connection *co
     case SIM_HABIT_LEAVE:
     case SIM_HABITS_COUNT: break;
     case SIM_HABIT_SLOW:
-        connection->after = connection->read + 1 + draw_below(me, me->options.bytes_draw);
+        connection->after = connection->read + 1 + sim_collector_below(me, me->options.bytes_draw);
         connection->pause_until_ns =
             sim_collector_now(me) + sim_collector_time(me, me->options.pause_ns);
         break;
-    case SIM_HABIT_SLAM: connection_close(me, connection, SIM_END_BROKEN); return false;
+    case SIM_HABIT_SLAM: sim_connection_close(me, connection, SIM_END_BROKEN); return false;
     case SIM_HABIT_HALF: connection_part(me, connection); break;
     case SIM_HABIT_PART:
         if (connection->shown) {
-            connection_close(me, connection, SIM_END_BROKEN);
+            sim_connection_close(me, connection, SIM_END_BROKEN);
             return false;
         }
         connection_part(me, connection);
@@ -164,21 +172,24 @@ void sim_connection_read(struct sim_collector *me, struct collector_connection *
             sim_auditor_bytes(me->options.auditor, connection->audited, bytes, (size_t)count);
             connection->read += (uint64_t)count;
             me->read_ns = connection->active_ns = sim_collector_now(me);
+            if (me->options.kind == SIM_COLLECTOR_RELP) {
+                sim_session_read(me, connection, bytes, (size_t)count);
+            }
         } else if (count == -EAGAIN) {
             connection->readable = false;
             if (connection->habit == SIM_HABIT_LEAVE && !me->healed &&
                 connection->read >= connection->after) {
-                connection_close(me, connection, SIM_END_BROKEN);
+                sim_connection_close(me, connection, SIM_END_BROKEN);
             }
         } else if (count == 0 && !sim_collector_datagrams(me)) {
             // The end of stream hides a reset that came with it, and what was lost by that.
             int error = me->os->socket_error(me->os->self, connection->fd);
             bool reset = error != 0 || connection->reset;
-            connection_close(me, connection, reset ? SIM_END_BROKEN : SIM_END_ORDERLY);
+            sim_connection_close(me, connection, reset ? SIM_END_BROKEN : SIM_END_ORDERLY);
         } else if (count < 0 && count != -EINTR && sim_collector_datagrams(me)) {
             connection->readable = false;
         } else if (count < 0 && count != -EINTR) {
-            connection_close(me, connection, SIM_END_BROKEN);
+            sim_connection_close(me, connection, SIM_END_BROKEN);
         }
     }
 }

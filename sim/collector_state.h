@@ -1,6 +1,7 @@
 // Inside a collector: its process and its connections.
 //
-// collector.c is the process, collector_connection.c what it does with each connection.
+// collector.c is the process, collector_connection.c what it does with each connection,
+// collector_relp.c how it answers over RELP.
 #ifndef WEIR_SIM_COLLECTOR_STATE_H
 #define WEIR_SIM_COLLECTOR_STATE_H
 
@@ -11,8 +12,11 @@
 // has not read to their end come on top.
 #define SIM_CONNECTIONS_MAX 64
 
+struct collector_session; // collector_relp.c
+
 struct collector_connection {
-    int fd; // -1: free
+    int fd;                            // -1: free
+    struct collector_session *session; // RELP; of this place, whatever connection has it
     uint32_t audited;
     enum sim_habit habit;
     uint64_t after; // bytes until the habit shows
@@ -33,7 +37,7 @@ struct sim_collector {
     bool alive, healed;
     uint64_t start_ns; // listens from then on
     uint64_t read_ns;  // when something was last read, or all became well
-    uint32_t restarts, accepts;
+    uint32_t restarts, accepts, closes, refusals;
     int listener;
     struct weir_poller poller;
     struct collector_connection connections[SIM_CONNECTIONS_MAX];
@@ -61,5 +65,21 @@ void sim_connection_read(struct sim_collector *collector, struct collector_conne
 // The connection is over for the auditor; the descriptor may be gone already.
 void sim_connection_over(struct sim_collector *collector, struct collector_connection *connection,
                          enum sim_end how);
+void sim_connection_close(struct sim_collector *collector, struct collector_connection *connection,
+                          enum sim_end how);
+// A number below `bound`, drawn; 0 is nothing unusual.
+uint32_t sim_collector_below(const struct sim_collector *collector, uint64_t bound);
+
+// ---- RELP ----
+
+// A session begins with its connection.
+void sim_session_begin(struct sim_collector *collector, struct collector_connection *connection);
+// Takes bytes that were read, and stored, as frames to be answered.
+void sim_session_read(struct sim_collector *collector, struct collector_connection *connection,
+                      const unsigned char *bytes, size_t count);
+// Says what is due, as far as the socket takes it; may close the connection.
+//   returns  when something is due next.
+uint64_t sim_session_speak(struct sim_collector *collector,
+                           struct collector_connection *connection);
 
 #endif

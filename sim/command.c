@@ -37,6 +37,14 @@ static const struct sim_subcommand subcommands[] = {
      .options = EACH_TAKES | OPTION(FORCE) | OPTION(CONTEXT),
      .takes_file = true,
      .run = sim_command_explain},
+    {.name = "convert",
+     .arguments = "FILE [-o OUT]",
+     .about =
+         "Makes a replay file, FILE.replay, of an input of the fuzzer's, by running it; of a replay\n"
+         "file such an input, FILE.input. Nothing is looked at but its scenario and deviations.",
+     .options = OPTION(HELP) | OPTION(OUTPUT) | OPTION(STEPS) | OPTION(POISON),
+     .takes_file = true,
+     .run = sim_command_convert},
     {.name = "check",
      .arguments = "--seeds A..B [--scenario S[,S]]",
      .about = "Runs each seed twice here and once in another process, which differs in its\n"

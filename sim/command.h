@@ -271,6 +271,7 @@ int sim_command_run_seeds(struct sim_command *command);
 int sim_command_replay(struct sim_command *command);
 int sim_command_shrink(struct sim_command *command);
 int sim_command_explain(struct sim_command *command);
+int sim_command_convert(struct sim_command *command);
 int sim_command_check(struct sim_command *command);
 int sim_command_hash(struct sim_command *command);
 int sim_command_story(struct sim_command *command);

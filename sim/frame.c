@@ -14,6 +14,7 @@ void sim_frame_init(struct sim_frame *frame, enum weir_framing framing, unsigned
                     uint32_t bytes_max)
 {
     *frame = (struct sim_frame){.framing = framing, .bytes = bytes, .bytes_max = bytes_max};
+    sim_relp_frame_init(&frame->relp, bytes, bytes_max, bytes_max);
 }
 
 void sim_frame_next(struct sim_frame *frame)
@@ -21,11 +22,19 @@ void sim_frame_next(struct sim_frame *frame)
     frame->count = 0;
     frame->expected = 0;
     frame->digits = 0;
+    sim_relp_frame_next(&frame->relp);
 }
 
 bool sim_frame_inside(const struct sim_frame *frame)
 {
-    return frame->count > 0 || frame->digits > 0 || frame->expected > 0;
+    return frame->count > 0 || frame->digits > 0 || frame->expected > 0 ||
+           sim_relp_frame_inside(&frame->relp);
+}
+
+bool sim_frame_inside_message(const struct sim_frame *frame)
+{
+    return frame->framing == WEIR_FRAMING_RELP ? sim_relp_frame_is(&frame->relp, "syslog")
+                                               : sim_frame_inside(frame);
 }
 
 static bool frame_keep(struct sim_frame *frame, const unsigned char *bytes, size_t count)
@@ -113,6 +122,36 @@ static enum sim_frame_result feed_raw(struct sim_frame *frame, const unsigned ch
     return feed_expected(frame, bytes + *used, count - *used, used);
 }
 
+// Whether the frame that is whole may be the next one of its connection.
+static bool relp_follows(const struct sim_frame *frame, enum sim_frame_use use)
+{
+    uint32_t next = frame->number == SIM_RELP_NUMBER_MAX ? 1 : frame->number + 1;
+    bool ended = frame->opened && frame->use == SIM_FRAME_CLOSE;
+    return frame->relp.number == next && !ended && frame->opened == (use != SIM_FRAME_OPEN);
+}
+
+static enum sim_frame_result feed_relp(struct sim_frame *frame, const unsigned char *bytes,
+                                       size_t count, size_t *used)
+{
+    static const char *const commands[] = {"open", "syslog", "close"};
+    enum sim_relp_result result = sim_relp_frame_feed(&frame->relp, bytes, count, used);
+    if (result != SIM_RELP_WHOLE) {
+        return result == SIM_RELP_MORE ? SIM_FRAME_MORE : SIM_FRAME_BAD;
+    }
+    enum sim_frame_use use = SIM_FRAME_OPEN;
+    while (use <= SIM_FRAME_CLOSE && !sim_relp_frame_is(&frame->relp, commands[use])) {
+        use++;
+    }
+    if (use > SIM_FRAME_CLOSE || !relp_follows(frame, use)) {
+        return SIM_FRAME_BAD;
+    }
+    frame->use = use;
+    frame->number = frame->relp.number;
+    frame->opened = true;
+    frame->count = frame->relp.count;
+    return SIM_FRAME_WHOLE;
+}
+
 enum sim_frame_result sim_frame_feed(struct sim_frame *frame, const unsigned char *bytes,
                                      size_t count, size_t *used)
 {
@@ -124,6 +163,7 @@ enum sim_frame_result sim_frame_feed(struct sim_frame *frame, const unsigned cha
     case WEIR_FRAMING_NEWLINE: return feed_newline(frame, bytes, count, used);
     case WEIR_FRAMING_OCTET_COUNTING: return feed_octets(frame, bytes, count, used);
     case WEIR_FRAMING_RAW: return feed_raw(frame, bytes, count, used);
+    case WEIR_FRAMING_RELP: return feed_relp(frame, bytes, count, used);
     }
     return SIM_FRAME_BAD;
 }

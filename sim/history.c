@@ -132,6 +132,7 @@ void sim_history_start(struct sim_atomic *atomic, sim_value value)
     store->thread = 0;
     store->time = 0;
     store->sequential = 0;
+    store->where = 0;
 }
 
 uint32_t sim_history_create(struct sim_memory *memory, uintptr_t address, uint32_t bytes)

@@ -24,6 +24,10 @@ static void host_begin(struct sim_host *me)
     const struct sim_host_plan *plan = me->plan;
     const struct weir_pool_options *options = &plan->options;
     bool datagrams = plan->collectors[0].kind >= SIM_COLLECTOR_UNIX_DATAGRAM;
+    bool relp = plan->collectors[0].kind == SIM_COLLECTOR_RELP;
+    uint32_t open_timeout_ms = options->connect_timeout_ms < options->answer_timeout_ms
+                                   ? options->connect_timeout_ms
+                                   : options->answer_timeout_ms;
     struct sim_auditor_options audit = {.arena = me->sim->arena,
                                         .fail = host_failed,
                                         .context = me,
@@ -31,12 +35,16 @@ static void host_begin(struct sim_host *me)
                                         .framing = options->framing,
                                         .header = options->header,
                                         .full = options->full,
+                                        .refused = options->refused,
+                                        .window_messages = options->window_messages,
+                                        .window_bytes = options->window_bytes,
                                         .datagrams = datagrams,
                                         .wired = true,
                                         .gap_records = options->gap_records,
                                         .writers_count = options->pool_size,
                                         .producers_count = plan->producers,
-                                        .messages_max = plan->messages + SIM_HOST_MESSAGES_AFTER,
+                                        .messages_max = plan->messages + SIM_HOST_MESSAGES_AFTER +
+                                                        SIM_HOST_MESSAGES_STEADY,
                                         .record_bytes_max = 2 * options->message_bytes_max,
                                         .slack_ns = SLACK_NS};
     me->auditor = sim_auditor_create(&audit);
@@ -45,10 +53,22 @@ static void host_begin(struct sim_host *me)
     struct sim_wire_options wire = {.auditor = me->auditor,
                                     .stall_timeout_ns = options->stall_timeout_ms * MS,
                                     .acknowledged = plan->collectors[0].kind == SIM_COLLECTOR_TCP,
+                                    .relp = relp,
+                                    .faithful = relp && plan->collectors_count == 1 &&
+                                                !sim_host_has(me, SIM_TRICK_FAIL),
+                                    .answer_timeout_ns = options->answer_timeout_ms * MS,
+                                    .open_timeout_ns = open_timeout_ms * MS,
+                                    .places = me->places,
+                                    .places_count = plan->collectors_count,
                                     .connecting = sim_host_connecting,
+                                    .steady = sim_host_steady,
                                     .overtime = sim_host_well,
                                     .overtime_ns = me->trouble_end_ns + OVERTIME_NS,
                                     .context = me};
+    for (uint32_t i = 0; i < plan->collectors_count; i++) {
+        const struct sim_collector_options *at = &plan->collectors[i];
+        me->places[i] = sim_collector_address(at->kind, at->path, at->host, at->port);
+    }
     me->os = sim_wire_open(me->sim, &wire);
     for (uint32_t i = 0; i < plan->collectors_count; i++) {
         struct sim_collector_options collector = plan->collectors[i];
@@ -67,7 +87,12 @@ static void host_name(struct sim_host *me, bool good)
     if (plan->name == NULL) {
         return;
     }
-    const struct sim_collector_options *collector = &plan->collectors[0];
+    uint32_t where = 0;
+    if (plan->moves) {
+        where = good ? plan->collectors_count - 1
+                     : sim_random_step(&me->random, plan->collectors_count);
+    }
+    const struct sim_collector_options *collector = &plan->collectors[where];
     struct weir_address addresses[2] = {
         sim_collector_address(collector->kind, NULL, "192.0.2.1", collector->port), // nobody
         sim_collector_address(collector->kind, NULL, collector->host, collector->port)};
@@ -182,6 +207,10 @@ static void host_heal(struct sim_host *me)
         if (me->trouble_actors[i] != 0) {
             weir_sim_join(me->sim, me->trouble_actors[i]);
         }
+        bool gone = me->plan->outage ? i == 0 : i + 1 < me->plan->collectors_count;
+        if ((me->plan->outage || me->plan->moves) && gone) {
+            sim_collector_leave(me->collectors[i]);
+        }
     }
 }
 
@@ -191,6 +220,7 @@ static void host_join(struct sim_host *me)
         weir_sim_join(me->sim, me->producer_actors[i]);
     }
     me->over = true;
+    me->end_ns = sim_host_now(me);
     for (uint32_t i = 0; i < SIM_HOST_FLUSHERS; i++) {
         if (me->flusher_actors[i] != 0) {
             weir_sim_join(me->sim, me->flusher_actors[i]);
@@ -211,6 +241,9 @@ void sim_host_play(struct weir_sim *sim, const struct sim_host_plan *plan)
     me->trouble_end_ns = sim_host_now(me) + plan->trouble_ns;
     host_begin(me);
     host_name(me, !sim_host_has(me, SIM_TRICK_LATE_NAME));
+    if (plan->exact) {
+        weir_sim_sleep(sim, MS); // the collectors listen by then
+    }
     if (host_open(me)) {
         host_start(me);
         bool closed = host_trouble(me);

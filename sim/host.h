@@ -48,6 +48,11 @@ struct sim_host_plan {
     enum sim_promise promise;
     struct sim_collector_options collectors[SIM_HOST_COLLECTORS_MAX]; // the auditor is filled in
     uint32_t collectors_count;
+    uint32_t levels[SIM_HOST_COLLECTORS_MAX]; // of each collector in the list of endpoints
+    bool routed; // the levels are about something: see sim_host_returned
+    bool outage; // the first is down until everything was delivered
+    bool moves;  // the name is that of all collectors, one after the other; only the last stays
+    bool exact;  // nothing goes wrong: no fault, nothing sent twice, and the end comes soon
     const char *name; // of the first collector's host; NULL: numeric
     uint64_t name_delay_ns;
     uint32_t producers, messages; // threads, and messages of each
@@ -64,8 +69,17 @@ void sim_host_play(struct weir_sim *sim, const struct sim_host_plan *plan);
 // ---- Drawing ----
 
 struct sim_host_profile {
-    uint32_t kinds;  // of collectors: a set of 1u << enum sim_collector_kind
-    uint32_t habits; // of collectors: a set of 1u << enum sim_habit; 0: all
+    uint32_t kinds;    // of collectors: a set of 1u << enum sim_collector_kind
+    uint32_t habits;   // of collectors: a set of 1u << enum sim_habit; 0: all
+    uint32_t manners;  // RELP: a set of 1u << enum sim_manner
+    uint32_t refuseds; // RELP: a set of 1u << enum weir_refused
+    bool narrow;       // RELP: a window of a few messages and bytes, and large messages
+    bool rude;         // collectors misbehave over most connections
+    bool refuge;       // RELP: there are two or more, and only the first misbehaves, for good
+    bool exact;        // nobody misbehaves, time limits are far away: see sim_host_plan
+    bool levels;       // a list of two or more, '|' or ',' between them, and soon back
+    bool outage;       // with levels: the first goes down for good, and comes up at the end
+    bool moves;        // there are two or more, and one name: see sim_host_plan
     enum weir_confirm confirm;
     bool no_epochs;  // TCP: acknowledgements count
     uint32_t fulls;  // a set of 1u << enum weir_full

@@ -22,21 +22,27 @@ uint64_t sim_host_connecting(void *context)
         return 0;
     }
     struct weir_metrics metrics;
-    weir_pool_metrics(me->pool, &metrics);
+    weir_pool_stats(me->pool, &metrics);
     return metrics.confirmed_messages;
 }
 
-// Whether the clock never leapt while threads could run, so far or since the healing.
-static bool host_steady(const struct sim_host *me)
+bool sim_host_steady(const void *host)
 {
+    const struct sim_host *me = host;
     size_t count;
     const struct weir_sim_deviation *deviations = sim_choices_deviations(me->sim->choices, &count);
-    for (size_t i = 0; i < count && !me->healed; i++) {
+    for (size_t i = 0; i < count; i++) {
         if (deviations[i].kind == WEIR_SIM_TIME) {
             return false;
         }
     }
     return true;
+}
+
+// Whether it is true of what begins now.
+static bool host_steady(const struct sim_host *me)
+{
+    return me->healed || sim_host_steady(me);
 }
 
 // A TCP peer that does not end its side within the stall timeout is taken at its kernel's word, and
@@ -51,7 +57,7 @@ static void host_weaken(struct sim_host *me)
 
 void sim_host_sample(struct sim_host *me, struct weir_metrics *metrics)
 {
-    weir_pool_metrics(me->pool, metrics);
+    weir_pool_stats(me->pool, metrics);
     host_weaken(me);
     sim_auditor_sample(me->auditor, metrics);
 }

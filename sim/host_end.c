@@ -1,5 +1,6 @@
 // A host with a pool: what must hold once all is well, and at the end.
 #include "sim/host_state.h"
+#include "sim/wire.h"
 
 #define MS UINT64_C(1000000)
 #define SECOND (1000 * MS)
@@ -8,6 +9,8 @@
 // In this time a writer writes a gap record, and counts what was abandoned as dropped.
 #define GAP_REST_NS (200 * MS)
 #define LOOKUP_SECONDS_MAX 300
+// Where nothing goes wrong: the last flushes, the close, and the rests between them.
+#define SOON_NS (2 * SECOND)
 // The longest that a look-up under way may take when the healing comes; one thread makes them all.
 #define NAME_SILENCE_MS UINT64_C(70000)
 
@@ -18,14 +21,36 @@ uint64_t sim_host_bound_ms(const struct sim_host *me)
     const struct weir_pool_options *options = &me->plan->options;
     uint64_t once = (uint64_t)options->stall_timeout_ms + options->retry_interval_max_ms +
                     options->connect_timeout_ms + me->plan->name_delay_ns / MS;
+    once += me->plan->collectors[0].kind == SIM_COLLECTOR_RELP ? options->answer_timeout_ms : 0;
     uint64_t names = me->plan->name == NULL ? 0 : NAME_SILENCE_MS * options->pool_size;
     return 10000 + names + 3 * (me->plan->collectors_count + 1) * once;
+}
+
+// Where nothing goes wrong there is no excuse for anything.
+static void host_exact(struct sim_host *me, const struct weir_metrics *metrics)
+{
+    uint64_t closes = 0;
+    for (uint32_t i = 0; i < WEIR_FAULTS_COUNT; i++) {
+        if (metrics->faults[i] > 0) {
+            sim_auditor_fail(me->auditor, "left-without-reason", "fault %u was counted", i);
+        }
+    }
+    for (uint32_t i = 0; i < me->plan->collectors_count; i++) {
+        closes += sim_collector_closes(me->collectors[i]);
+    }
+    weir_sim_check(me->sim, metrics->disconnects == 0, "left-without-reason");
+    weir_sim_check(me->sim, metrics->resent_messages == 0, "sent-twice-without-reason");
+    uint32_t dials = sim_wire_connects(me->sim);
+    weir_sim_check(me->sim, dials == me->plan->options.pool_size, "dialled-again");
+    bool relp = me->plan->collectors[0].kind == SIM_COLLECTOR_RELP;
+    weir_sim_check(me->sim, !relp || closes == metrics->connects, "left-without-close");
+    weir_sim_check(me->sim, sim_host_now(me) - me->end_ns < SOON_NS, "overslept");
 }
 
 static void host_delivered(struct sim_host *me, int error, uint64_t held_max, const char *name)
 {
     struct weir_metrics metrics;
-    weir_pool_metrics(me->pool, &metrics);
+    weir_pool_stats(me->pool, &metrics);
     if (error != 0 || metrics.held_messages > held_max) {
         weir_sim_fail(me->sim, WEIR_SIM_LIVENESS, name,
                       "after %llu ms of health %llu messages are held (%d)",
@@ -62,6 +87,13 @@ void sim_host_deliver(struct sim_host *me)
                          (unsigned long long)metrics.held_messages);
     }
     sim_auditor_gaps(me->auditor, &metrics);
+    if (me->plan->outage) {
+        sim_host_outage_over(me);
+    }
+    if (me->plan->routed) {
+        sim_host_returned(me);
+        sim_host_steady_route(me);
+    }
 }
 
 // What a closed pool answers.
@@ -98,6 +130,13 @@ static void host_meet(struct sim_host *me, const struct weir_metrics *metrics,
         {counts.abandoned > 0, "abandoned"},
         {metrics->received_bytes > 0, "peer-talked"},
         {metrics->disconnects > 0, "disconnect"},
+        {metrics->faults[WEIR_FAULT_ANSWER_TIMEOUT] > 0, "answer-timeout"},
+        {metrics->faults[WEIR_FAULT_REFUSED] > 0, "refused"},
+        {metrics->faults[WEIR_FAULT_PROTOCOL] > 0, "protocol-violated"},
+        {metrics->dropped_messages[WEIR_DROPPED_REFUSED] > 0, "dropped-refused"},
+        {counts.disordered > 0, "answers-out-of-order"},
+        {metrics->failovers > 0, "failed-over"},
+        {metrics->failbacks > 0, "failed-back"},
     };
     for (size_t i = 0; i < sizeof(probes) / sizeof(probes[0]); i++) {
         if (probes[i].met) {
@@ -114,7 +153,7 @@ static void host_memory(struct sim_host *me, const struct weir_metrics *metrics)
     // README, "When the buffer is full": what there is beside the buffer.
     uint64_t segments = options->buffer_bytes_max / options->flush_limit_bytes;
     uint64_t cap =
-        options->buffer_bytes_max + options->pool_size * (12u << 10) + 80 * segments + (8u << 10);
+        options->buffer_bytes_max + options->pool_size * (20u << 10) + 80 * segments + (8u << 10);
     sim_auditor_memory(me->auditor, cap, peak - me->memory_before, RUNTIME_BYTES_MAX, metrics);
 }
 
@@ -132,8 +171,12 @@ void sim_host_end(struct sim_host *me)
 {
     struct weir_metrics metrics;
     struct weir_runtime_stats stats;
+    if (me->plan->exact) {
+        weir_pool_stats(me->pool, &metrics);
+        host_exact(me, &metrics);
+    }
     host_after(me);
-    weir_pool_metrics(me->pool, &metrics);
+    weir_pool_stats(me->pool, &metrics);
     weir_runtime_stats(me->runtime, &stats);
     host_memory(me, &metrics);
     weir_pool_destroy(me->pool);

@@ -98,6 +98,7 @@ void sim_memory_begin(struct sim_memory *memory, struct weir_sim *sim)
     first->clock[0] = 1;
     first->acquire_fence[0] = first->release_fence[0] = 0;
     first->acquire_pending = first->release_pending = false;
+    first->where = 0;
 }
 
 _Noreturn void sim_memory_full(struct sim_memory *memory, const char *what)
@@ -130,6 +131,7 @@ static void threads_extend(struct sim_memory *memory, uint32_t actor)
         }
         view->clock[added] = 1;
         view->acquire_pending = view->release_pending = false;
+        view->where = 0;
         memory->fences_seen[added] = 0;
         for (uint32_t i = 0; i < SIM_FENCES_MAX && i <= memory->fences_count; i++) {
             memory->fences[i].before[added] = 0;
@@ -159,6 +161,11 @@ void sim_memory_release(struct sim_memory *memory, uint32_t actor, struct sim_cl
 void sim_memory_acquire(struct sim_memory *memory, uint32_t actor, const struct sim_clock *clock)
 {
     sim_clock_join(memory->views[actor].clock, clock->seen, memory->threads_count);
+}
+
+uint32_t sim_memory_where(const struct sim_memory *memory, uint32_t actor)
+{
+    return actor < memory->threads_count ? memory->views[actor].where : 0;
 }
 
 // ---- Orders ----
@@ -275,6 +282,7 @@ static void store_see(struct sim_memory *memory, uint32_t actor, struct sim_stor
 static sim_value store_load(struct sim_memory *memory, uint32_t actor, struct sim_store *store,
                             enum sim_order order)
 {
+    sim_observe(memory->sim, store->where, memory->views[actor].where);
     store_see(memory, actor, store);
     store_acquire(memory, actor, store, order);
     return store->value;
@@ -306,6 +314,7 @@ static void store_make(struct sim_memory *memory, struct sim_atomic *atomic, uin
 {
     struct sim_view *view = &memory->views[actor];
     struct sim_store *store = sim_history_push(atomic, value);
+    store->where = view->where;
     store->thread = (uint8_t)actor;
     store->time = view->clock[actor];
     store->sequential = order == SIM_ORDER_SEQ_CST ? memory->fences_count + 1 : 0;
@@ -323,6 +332,7 @@ static void store_replace(struct sim_memory *memory, struct sim_atomic *atomic, 
                           sim_value value, enum sim_order order)
 {
     struct sim_store *before = sim_history_at(atomic, 0);
+    sim_observe(memory->sim, before->where, memory->views[actor].where);
     store_acquire(memory, actor, before, order);
     store_make(memory, atomic, actor, value, order);
     if (before->sync_count != 0) {

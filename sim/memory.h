@@ -85,6 +85,8 @@ void sim_memory_freed(struct sim_memory *memory, const void *address, size_t byt
 
 // The kernel's look at a futex word: its newest value. Orders nothing.
 uint32_t sim_memory_futex(struct sim_memory *memory, const volatile void *address);
+// Where in the code the thread's last atomic operation stands; 0: there was none.
+uint32_t sim_memory_where(const struct sim_memory *memory, uint32_t actor);
 // The number of an object at this address, given at its first use in the run.
 uint32_t sim_memory_object(struct sim_memory *memory, const volatile void *address);
 

@@ -19,6 +19,7 @@ struct sim_view {
     uint32_t acquire_fence[SIM_THREADS_MAX]; // what relaxed loads read, for the next acquire fence
     uint32_t release_fence[SIM_THREADS_MAX]; // the clock at the last release fence
     bool acquire_pending, release_pending;   // false: the fence's clock is all zero
+    uint32_t where;                          // the thread's last atomic operation in the code, or 0
 };
 
 // ---- Atomics ----
@@ -29,6 +30,7 @@ struct sim_store {
     uint32_t time;  // of the thread that stored; 0: known to all
     // The number of seq_cst fences before the first seq_cst access of this store, plus 1; 0: none.
     uint32_t sequential;
+    uint32_t where; // the operation in the code; 0: what memory held before
     uint8_t thread;
     uint8_t capacity;
     uint8_t sync_count; // entries; the rest is zero

@@ -135,7 +135,8 @@ static void producer_nonsense(struct sim_producer *me)
     const struct weir_pool_options *options = &me->plan->options;
     bool datagrams = me->plan->collectors[0].kind >= SIM_COLLECTOR_UNIX_DATAGRAM;
     bool empty_refused = options->header == WEIR_HEADER_NONE &&
-                         (datagrams || options->framing == WEIR_FRAMING_OCTET_COUNTING);
+                         (datagrams || options->framing == WEIR_FRAMING_OCTET_COUNTING ||
+                          options->framing == WEIR_FRAMING_RELP);
     unsigned char bytes[BYTES_MAX];
     uint32_t count = empty_refused && below(me, 2) == 0 ? 0 : options->message_bytes_max + 1;
     for (uint32_t i = 0; i < count; i++) {

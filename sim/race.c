@@ -392,5 +392,6 @@ struct sim_atomic *sim_race_atomic(struct sim_memory *memory, uint32_t actor,
     struct sim_use *use = sim_history_use(memory, atomic, actor);
     *(write ? &use->stored : &use->loaded) = look.clock[actor];
     use->where = look.where;
+    memory->views[actor].where = look.where;
     return atomic;
 }

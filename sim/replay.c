@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "runtime/assert.h"
+#include "sim/input.h"
 
 void sim_replay_init(struct sim_replay *replay)
 {
@@ -26,7 +27,7 @@ static uint32_t *cursor_of(struct sim_replay *replay, const struct sim_replay_en
     return &replay->cursors[deviation->actor][deviation->kind];
 }
 
-void sim_replay_clear(struct sim_replay *replay)
+static void replay_clear(struct sim_replay *replay)
 {
     // Only what the last list set: the table is far larger than most lists.
     for (size_t index = 0; index < replay->entries_count; index++) {
@@ -40,8 +41,8 @@ void sim_replay_clear(struct sim_replay *replay)
     replay->reduced = false;
 }
 
-void sim_replay_add(struct sim_replay *replay, const struct weir_sim_deviation *deviation,
-                    size_t given)
+static void replay_add(struct sim_replay *replay, const struct weir_sim_deviation *deviation,
+                       size_t given)
 {
     if (deviation->value == 0) {
         return; // what would be answered anyway
@@ -88,7 +89,7 @@ static bool chains_make(struct sim_replay *replay)
     return ascending;
 }
 
-void sim_replay_link(struct sim_replay *replay)
+static void replay_link(struct sim_replay *replay)
 {
     if (chains_make(replay)) {
         return;
@@ -103,11 +104,24 @@ void sim_replay_link(struct sim_replay *replay)
 void sim_replay_begin(struct sim_replay *replay, const struct weir_sim_deviation *deviations,
                       size_t deviations_count)
 {
-    sim_replay_clear(replay);
+    replay_clear(replay);
     for (size_t index = 0; index < deviations_count; index++) {
-        sim_replay_add(replay, &deviations[index], index);
+        replay_add(replay, &deviations[index], index);
     }
-    sim_replay_link(replay);
+    replay_link(replay);
+}
+
+void sim_replay_begin_bytes(struct sim_replay *replay, const void *bytes, size_t bytes_count)
+{
+    struct sim_input_reader reader;
+    struct weir_sim_deviation deviation;
+    replay_clear(replay);
+    replay->reduced = true;
+    sim_input_reader_begin(&reader, bytes, bytes_count);
+    for (size_t given = 0; sim_input_read(&reader, &deviation); given++) {
+        replay_add(replay, &deviation, given);
+    }
+    replay_link(replay);
 }
 
 uint32_t sim_replay_answer(struct sim_replay *replay, uint32_t kind, uint32_t actor,
@@ -121,8 +135,8 @@ uint32_t sim_replay_answer(struct sim_replay *replay, uint32_t kind, uint32_t ac
         }
         *cursor = entry->next;
         if (entry->deviation.number == number) {
-            uint32_t value = entry->deviation.value;
-            uint32_t answer = replay->reduced ? value % options : value;
+            uint32_t value = entry->deviation.value; // not 0
+            uint32_t answer = replay->reduced ? 1 + (value - 1) % (options - 1) : value;
             entry->applied = answer < options;
             return entry->applied ? answer : 0;
         }

@@ -1,7 +1,7 @@
 // Replay: a list of deviations as the source of answers.
 //
 // Entries are chained per (kind, actor) in the order of their numbers, with a cursor at the next
-// one due, so that an answer takes one look. AFL++'s bytes are such a list too (bytes.c).
+// one due, so that an answer takes one look. AFL++'s bytes are such a list too (input.c).
 #ifndef WEIR_SIM_REPLAY_H
 #define WEIR_SIM_REPLAY_H
 
@@ -19,7 +19,7 @@ struct sim_replay {
     struct sim_replay_entry *entries;
     size_t entries_count;
     size_t entries_max;
-    bool reduced;   // values are taken modulo the options: bytes
+    bool reduced;   // a value beyond the options becomes one of them: bytes
     uint32_t kinds; // a set: those that have entries
     uint32_t cursors[SIM_THREADS_MAX][WEIR_SIM_KINDS_COUNT]; // as `next`
 };
@@ -36,11 +36,5 @@ void sim_replay_begin_bytes(struct sim_replay *replay, const void *bytes, size_t
 uint32_t sim_replay_answer(struct sim_replay *replay, uint32_t kind, uint32_t actor,
                            uint32_t number, uint32_t options);
 bool sim_replay_unused(const struct sim_replay *replay, struct weir_sim_deviation *deviation);
-
-// For the two above: an empty list, one more entry, the chains.
-void sim_replay_clear(struct sim_replay *replay);
-void sim_replay_add(struct sim_replay *replay, const struct weir_sim_deviation *deviation,
-                    size_t given);
-void sim_replay_link(struct sim_replay *replay);
 
 #endif

@@ -155,6 +155,10 @@ uint32_t sim_decide(struct weir_sim *sim, enum weir_sim_kind kind, uint32_t opti
     uint32_t value = sim_choose(sim->choices, kind, sim_actor(sim), options);
     if (value != 0) {
         sim_event(sim, SIM_EVENT_DEVIATION, kind, value, options, NULL);
+        if (kind != WEIR_SIM_WORK) {
+            sim_observe(sim, sim_memory_where(sim->memory, sim_actor(sim)),
+                        SIM_OBSERVED_FAULT | (uint32_t)kind << 16 | (value & 0xffff));
+        }
     }
     return value;
 }

@@ -165,7 +165,7 @@ static void bench_close(struct bench *bench, uint64_t confirmed)
     weir_sim_check(bench->sim, error == 0, "close-gave-up");
     weir_sim_check(bench->sim, weir_sim_now_ns(bench->sim) - begin_ns < SOON_NS, "close-overslept");
     struct weir_metrics metrics;
-    weir_pool_metrics(bench->pool, &metrics);
+    weir_pool_stats(bench->pool, &metrics);
     weir_sim_check(bench->sim, weir_metrics_balanced(&metrics), "books-unbalanced");
     weir_sim_check(bench->sim, metrics.confirmed_messages == confirmed, "not-all-confirmed");
     weir_sim_check(bench->sim, metrics.faults[WEIR_FAULT_STALL] == 0, "given-up-without-reason");
@@ -238,7 +238,7 @@ static void pool_slow(struct weir_sim *sim)
         weir_sim_sleep(sim, SECOND_NS / 25);
     }
     struct weir_metrics metrics;
-    weir_pool_metrics(bench.pool, &metrics);
+    weir_pool_stats(bench.pool, &metrics);
     weir_sim_check(sim, metrics.faults[WEIR_FAULT_STALL] == 0, "given-up-without-reason");
     weir_sim_check(sim, metrics.disconnects == 0, "disconnected-without-reason");
     (void)weir_pool_close(bench.pool, 0);
@@ -299,7 +299,7 @@ static void pool_backoff(struct weir_sim *sim)
     weir_sim_sleep(sim, 3 * SECOND_NS);
     (void)weir_pool_close(bench.pool, 0); // and then its counters are no older than that
     struct weir_metrics metrics;
-    weir_pool_metrics(bench.pool, &metrics);
+    weir_pool_stats(bench.pool, &metrics);
     weir_sim_check(sim, metrics.connects >= 2, "not-dialled-again");
     weir_sim_check(sim, metrics.connects <= DIALS_MAX, "dialled-without-backoff");
     weir_pool_destroy(bench.pool);

@@ -50,7 +50,7 @@ static struct weir_pool *desk_pool(const struct desk *desk, struct weir_runtime 
     pool->rings_bytes = ring_bytes;
     error = os->fork_guard_open(os->self, &pool->fork_guard);
     weir_sim_check(desk->sim, error == 0, "fork-guard");
-    weir_writer_init(&pool->writers[0], runtime, &pool->plan,
+    weir_writer_init(&pool->writers[0], 0, runtime, &pool->plan,
                      weir_row_init(region, &pool->plan.row), ring, &pool->progress, &pool->waiters);
     return pool;
 }
@@ -110,7 +110,7 @@ static void pool_progress(struct weir_sim *sim)
         weir_sim_join(sim, actors[i]);
     }
     struct weir_metrics metrics;
-    weir_pool_metrics(desk.pool, &metrics);
+    weir_pool_stats(desk.pool, &metrics);
     weir_sim_check(sim, metrics.confirmed_messages == messages, "not-all-confirmed");
     desk_free(&desk);
     weir_runtime_destroy(runtime);

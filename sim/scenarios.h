@@ -22,11 +22,19 @@
     X(host)                                                                                        \
     X(load) /* the talk's load test */                                                             \
     X(pool)                                                                                        \
+    X(relp)                                                                                        \
+    X(failover)                                                                                    \
     X(progress)                                                                                    \
+    X(stats)                                                                                       \
     X(example) /* the worked example of the documentation: a wrong hand-over */
 
 #define SIM_SCENARIO_DECLARE(noun) extern const struct weir_sim_scenario sim_scenarios_##noun[];
 SIM_SCENARIO_FILES(SIM_SCENARIO_DECLARE)
 #undef SIM_SCENARIO_DECLARE
+
+#define SIM_SCENARIOS_MAX 512
+// All of them, in the order above.
+//   returns  how many there are; only scenarios_max are written.
+size_t sim_scenarios_gather(struct weir_sim_scenario *scenarios, size_t scenarios_max);
 
 #endif

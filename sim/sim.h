@@ -34,7 +34,15 @@ struct weir_sim {
     uint32_t probes_count;
     char draws[1024]; // " name=value" of this run's draws
     struct sim_wire *wire; // of sim_wire_open, in this run
+    // If not NULL, told of pairs that tell runs apart, for a fuzzer's map. The first is a code
+    // position, of a store or of a thread's last atomic operation, the second: the load that read
+    // the store; with SIM_OBSERVED_SWITCH, that of the thread that was switched to instead; with
+    // SIM_OBSERVED_FAULT, kind << 16 and the deviation's value. Must decide nothing.
+    void (*observe)(uint32_t first, uint32_t second);
 };
+
+#define SIM_OBSERVED_SWITCH (UINT32_C(1) << 31)
+#define SIM_OBSERVED_FAULT (UINT32_C(1) << 30)
 
 // The simulator whose run is under way, or NULL. A global, because neither the compiler's calls
 // into tsan.c nor a failed assertion bring a context along. Set only while a fiber may run.
@@ -45,6 +53,13 @@ extern struct weir_sim *sim_current;
 static inline uint32_t sim_actor(const struct weir_sim *sim)
 {
     return sim_thread_current(sim->threads);
+}
+
+static inline void sim_observe(struct weir_sim *sim, uint32_t first, uint32_t second)
+{
+    if (__builtin_expect(sim->observe != NULL, 0)) {
+        sim->observe(first, second);
+    }
 }
 
 // A decision by the running thread. Deviations are events.

@@ -87,6 +87,8 @@ static uint32_t turn_choose(struct weir_sim *sim, const uint8_t *actors, uint32_
     weir_assert(index < actors_count);
     if (index != 0) {
         sim_event(sim, SIM_EVENT_DEVIATION, WEIR_SIM_SWITCH, index, actors_count, NULL);
+        sim_observe(sim, sim_memory_where(sim->memory, sim->threads->current),
+                    SIM_OBSERVED_SWITCH | sim_memory_where(sim->memory, actors[index]));
     }
     return actors[index];
 }
@@ -177,8 +179,8 @@ void sim_turn_give(struct weir_sim *sim)
 
 // ---- Points ----
 
-// Honest runs through hours of virtual time take their steps, too: a tick that finds nothing is some
-// hundred. So there may be more of them the later it is, up to a bound.
+// Honest runs through hours of virtual time take their steps, too: a tick that finds nothing is
+// some hundred. So there may be more of them the later it is, up to a bound.
 static __attribute__((noinline, cold)) void steps_exceeded(struct weir_sim *sim)
 {
     uint64_t more = (sim->threads->now_ns - SIM_EPOCH_NS) / SIM_STEP_NS;

@@ -203,7 +203,8 @@ struct weir_sim_options {
     const struct weir_sim_deviation *deviations;
     size_t deviations_count;
     // If not NULL: decisions are read from bytes, six to a record: kind, actor, gap (2, little
-    // endian), value (2). Past the end every answer is 0. Any bytes are a valid run.
+    // endian), value (2). What no record answers is 0; draws of the workload are then the seed's,
+    // if that is not 0. Any bytes are a valid run.
     const void *bytes;
     size_t bytes_count;
     uint64_t steps_max;   // 0: the scenario's

@@ -2,16 +2,21 @@
 #include "sim/wire.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "runtime/assert.h"
 #include "sim/sim.h"
 
 struct wire_socket {
     uint32_t connection_plus_one; // the auditor's number; 0: not a connection
+    uint32_t place;               // SIM_WIRE_PLACES_MAX: another one
     bool troubled;                // the kernel told of an error or the peer's end: reason to close
     bool shut;
     uint64_t sent;
     uint64_t progress_ns;
+    uint32_t waiting;    // RELP: see sim_auditor_waiting ...
+    uint64_t waiting_ns; // ... and since when
+    bool overdue;        // an answer came, but later than it may
 };
 
 // A writer that looks at the clock so often in so short a time, and neither sends nor receives, nor
@@ -21,10 +26,12 @@ struct wire_socket {
 
 struct sim_wire {
     struct sim_wire_options options;
+    uint64_t looked_ns; // what the clock last showed the pool
     uint64_t busy_from_ns;
     uint32_t busy_looks;
     const struct weir_os *os;
     uint32_t open, connects;
+    uint32_t dials[SIM_WIRE_PLACES_MAX + 1], open_at[SIM_WIRE_PLACES_MAX + 1];
     struct wire_socket sockets[SIM_FILES_MAX];
 };
 
@@ -62,6 +69,41 @@ static void wire_alive(struct sim_wire *wire, const char *what)
     }
 }
 
+// RELP: whether nothing was answered for as long as may be.
+static bool wire_overdue(const struct sim_wire *wire, const struct wire_socket *socket,
+                         uint64_t now_ns)
+{
+    uint64_t patience_ns =
+        socket->waiting == 1 ? wire->options.open_timeout_ns : wire->options.answer_timeout_ns;
+    return socket->waiting != 0 && now_ns - socket->waiting_ns >= patience_ns;
+}
+
+// RELP: whether the frame that has waited for its answer for longest is another one.
+static void wire_waits(struct sim_wire *wire, void *self, struct wire_socket *socket)
+{
+    if (!wire->options.relp) {
+        return;
+    }
+    uint32_t waiting = sim_auditor_waiting(wire->options.auditor, socket->connection_plus_one - 1);
+    if (waiting != socket->waiting) {
+        socket->overdue = socket->overdue || wire_overdue(wire, socket, wire_now(self));
+        socket->waiting = waiting;
+        socket->waiting_ns = wire->looked_ns; // it may have leapt since
+    }
+}
+
+// Whether there is reason to give the connection up.
+static bool wire_reason(const struct sim_wire *wire, const struct wire_socket *socket,
+                        uint64_t now_ns)
+{
+    const struct sim_auditor *auditor = wire->options.auditor;
+    bool answers_failed =
+        wire->options.relp && (sim_auditor_excused(auditor, socket->connection_plus_one - 1) ||
+                               socket->overdue || wire_overdue(wire, socket, now_ns));
+    return socket->troubled || answers_failed || sim_auditor_closing(auditor) ||
+           now_ns - socket->progress_ns >= wire->options.stall_timeout_ns;
+}
+
 static uint64_t wire_now_ns(void *self)
 {
     struct sim_wire *wire = wire_of(self);
@@ -70,6 +112,7 @@ static uint64_t wire_now_ns(void *self)
         wire->options.overtime_ns = UINT64_MAX;
         wire->options.overtime(wire->options.context);
     }
+    wire->looked_ns = now_ns;
     if (now_ns - wire->busy_from_ns > BUSY_NS) {
         wire->busy_from_ns = now_ns;
         wire->busy_looks = 0;
@@ -80,6 +123,18 @@ static uint64_t wire_now_ns(void *self)
                          wire->busy_looks);
     }
     return now_ns;
+}
+
+static uint32_t wire_place(const struct sim_wire *wire, const struct weir_address *address)
+{
+    for (uint32_t i = 0; i < wire->options.places_count; i++) {
+        const struct weir_address *place = &wire->options.places[i];
+        if (place->bytes_count == address->bytes_count &&
+            memcmp(place->bytes, address->bytes, address->bytes_count) == 0) {
+            return i;
+        }
+    }
+    return SIM_WIRE_PLACES_MAX;
 }
 
 static int wire_connect(void *self, int fd, const struct weir_address *address)
@@ -97,8 +152,12 @@ static int wire_connect(void *self, int fd, const struct weir_address *address)
         weir_assert(fd < SIM_FILES_MAX);
         uint32_t connection = sim_auditor_begin(options->auditor, SIM_SIDE_SENT);
         sim_auditor_confirmed(options->auditor, connection, confirmed);
-        wire->sockets[fd] = (struct wire_socket){.connection_plus_one = connection + 1,
-                                                 .progress_ns = wire_now(self)};
+        uint32_t place = wire_place(wire, address);
+        wire->sockets[fd] = (struct wire_socket){
+            .connection_plus_one = connection + 1, .place = place, .progress_ns = wire_now(self)};
+        wire->dials[place]++;
+        wire->open_at[place]++;
+        wire_waits(wire, self, &wire->sockets[fd]);
         wire->open++;
         wire->connects++;
     }
@@ -127,6 +186,7 @@ static int64_t wire_send(void *self, int fd, const struct weir_iovec *parts, siz
         }
         socket->sent += (uint64_t)result;
         socket->progress_ns = wire_now(self);
+        wire_waits(wire, self, socket);
     } else if (result < 0 && result != -EAGAIN && result != -EINTR && result != -ENOBUFS &&
                result != -ENOMEM && result != -EMSGSIZE) {
         socket->troubled = true;
@@ -145,6 +205,11 @@ static int64_t wire_recv(void *self, int fd, void *bytes, size_t bytes_max)
     }
     if (result == 0 && socket != NULL && socket->shut) {
         sim_auditor_met(wire->options.auditor);
+    }
+    if (result > 0 && socket != NULL && wire->options.relp) {
+        sim_auditor_received(wire->options.auditor, socket->connection_plus_one - 1, bytes,
+                             (size_t)result, wire_reason(wire, socket, wire_now(self)));
+        wire_waits(wire, self, socket);
     }
     return result;
 }
@@ -208,13 +273,17 @@ static int wire_close(void *self, int fd)
     wire->busy_looks = 0;
     if (socket != NULL) {
         struct sim_auditor *auditor = wire->options.auditor;
-        uint64_t idle_ns = wire_now(self) - socket->progress_ns;
-        bool reason = socket->troubled || idle_ns >= wire->options.stall_timeout_ns ||
-                      sim_auditor_closing(auditor);
+        bool reason = wire_reason(wire, socket, wire_now(self));
+        if (!reason && wire->options.faithful && socket->sent > 0 &&
+            wire->options.steady(wire->options.context)) {
+            sim_auditor_fail(auditor, "left-without-reason",
+                             "it was closed, and nothing had gone wrong with it");
+        }
         sim_auditor_end(auditor, socket->connection_plus_one - 1,
                         reason ? SIM_END_BROKEN : SIM_END_ORDERLY);
         socket->connection_plus_one = 0;
         wire->open--;
+        wire->open_at[socket->place]--;
     }
     return wire->os->socket_close(self, fd);
 }
@@ -249,4 +318,26 @@ uint32_t sim_wire_connections(const struct weir_sim *sim)
 uint32_t sim_wire_connects(const struct weir_sim *sim)
 {
     return sim->wire->connects;
+}
+
+uint32_t sim_wire_dials(const struct weir_sim *sim, uint32_t place)
+{
+    weir_assert(place < SIM_WIRE_PLACES_MAX);
+    return sim->wire->dials[place];
+}
+
+uint32_t sim_wire_open_at(const struct weir_sim *sim, uint32_t place)
+{
+    weir_assert(place < SIM_WIRE_PLACES_MAX);
+    return sim->wire->open_at[place];
+}
+
+uint32_t sim_wire_waiting(const struct weir_sim *sim)
+{
+    uint32_t waiting = 0;
+    for (uint32_t fd = 0; fd < SIM_FILES_MAX; fd++) {
+        const struct wire_socket *socket = &sim->wire->sockets[fd];
+        waiting += socket->connection_plus_one != 0 && socket->waiting != 0 ? 1 : 0;
+    }
+    return waiting;
 }

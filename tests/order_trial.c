@@ -268,7 +268,7 @@ int main(int count, char **arguments)
     uint64_t accepted = pool_fill(&trial, &verdict);
     double took_s = now_s() - begin_s;
     struct weir_metrics metrics;
-    weir_pool_metrics(trial.pool, &metrics);
+    weir_pool_stats(trial.pool, &metrics);
     atomic_store(&trial.stopping, 1);
     (void)pthread_join(collector, NULL);
     weir_pool_destroy(trial.pool);

@@ -530,7 +530,7 @@ static void judge_claim(struct judge *judge, uint64_t confirmed)
 static void judge_live(struct judge *judge, struct weir_pool *pool)
 {
     struct weir_metrics metrics;
-    weir_pool_metrics(pool, &metrics);
+    weir_pool_stats(pool, &metrics);
     // A read-modify-write, so that no look at the memory comes before the claim.
     uint32_t opened = atomic_fetch_add(&judge->truth.shared->opened, 0);
     for (uint32_t number = judge->live.number; number < opened; number++) {
@@ -611,10 +611,10 @@ static uint64_t death_confirmed(struct weir_pool *pool)
     struct weir_metrics metrics;
     uint64_t until_us = now_us() + 1000000;
     do {
-        weir_pool_metrics(pool, &metrics);
+        weir_pool_stats(pool, &metrics);
     } while (metrics.writers_connected != 0 && now_us() < until_us && usleep(50) == 0);
     must(metrics.writers_connected == 0, "the writer does not notice the death");
-    weir_pool_metrics(pool, &metrics);
+    weir_pool_stats(pool, &metrics);
     return metrics.confirmed_messages;
 }
 
@@ -710,7 +710,7 @@ static bool trial_run(struct judge *judge, int control, const char *endpoint, ui
     must(pthread_join(thread, NULL) == 0, "join");
     int closed = weir_pool_close(logger.pool, 20000);
     struct weir_metrics metrics;
-    weir_pool_metrics(logger.pool, &metrics);
+    weir_pool_stats(logger.pool, &metrics);
     command_give(control, 'K');
     judge_dead(judge, first);
     judge_claim(judge, metrics.confirmed_messages);

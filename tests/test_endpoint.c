@@ -122,12 +122,16 @@ static void test_accepts_inet(void **state)
         must_accept(text, WEIR_TRANSPORT_TCP, rows[index].host, rows[index].port, "");
         snprintf(text, sizeof(text), "udp://%s:%u", rows[index].host, (unsigned)rows[index].port);
         must_accept(text, WEIR_TRANSPORT_UDP, rows[index].host, rows[index].port, "");
+        snprintf(text, sizeof(text), "relp://%s:%u", rows[index].host, (unsigned)rows[index].port);
+        must_accept(text, WEIR_TRANSPORT_RELP, rows[index].host, rows[index].port, "");
     }
     for (size_t index = 0; index < sizeof(v6) / sizeof(v6[0]); index++) {
         snprintf(text, sizeof(text), "tcp://[%s]:601", v6[index]);
         must_accept(text, WEIR_TRANSPORT_TCP, v6[index], 601, "");
         snprintf(text, sizeof(text), "udp://[%s]:514", v6[index]);
         must_accept(text, WEIR_TRANSPORT_UDP, v6[index], 514, "");
+        snprintf(text, sizeof(text), "relp://[%s]:2514", v6[index]);
+        must_accept(text, WEIR_TRANSPORT_RELP, v6[index], 2514, "");
     }
 }
 
@@ -172,6 +176,9 @@ static void test_lengths(void **state)
     strcat(text, "."); // the dot at the end does not count
     snprintf(endpoint_text, sizeof(endpoint_text), "udp://%s:65535", text);
     must_accept(endpoint_text, WEIR_TRANSPORT_UDP, text, 65535, "");
+    // The longest of all.
+    snprintf(endpoint_text, sizeof(endpoint_text), "relp://%s:65535", text);
+    must_accept(endpoint_text, WEIR_TRANSPORT_RELP, text, 65535, "");
     text[253] = 'y';
     snprintf(endpoint_text, sizeof(endpoint_text), "udp://%s:65535", text);
     must_refuse(endpoint_text, "254 characters; at most 253");
@@ -190,7 +197,16 @@ static const struct {
     const char *says;
 } refusals[] = {
     {"", "no known scheme"},
-    {"collector:601", "tcp://host:port"},
+    {"collector:601", "write tcp://host:port, relp://host:port, udp://host:port, unix:/path or"},
+    {"relp:a:80", "no known scheme"},
+    {"relp:/a:80", "no known scheme"},
+    {"RELP://a:80", "no known scheme"},
+    {"relps://a:80", "no known scheme"},
+    {"rel://a:80", "no known scheme"},
+    {"relp://", "host is empty"},
+    {"relp://a", "port is missing"},
+    {"relp://a:0", "out of range"},
+    {"relp://::1:601", "brackets"},
     {"http://a:80", "no known scheme"},
     {"TCP://a:80", "no known scheme"},
     {"tcp:a:80", "no known scheme"},
@@ -347,8 +363,8 @@ static void test_why_of_any_size(void **state)
 static void test_format_cuts_as_snprintf_does(void **state)
 {
     (void)state;
-    static const char *const texts[] = {"tcp://[2001:db8::1]:65535", "udp://a:1", "unix:/run/a",
-                                        "unix-dgram:@b"};
+    static const char *const texts[] = {"tcp://[2001:db8::1]:65535", "relp://b:2514", "udp://a:1",
+                                        "unix:/run/a", "unix-dgram:@b"};
     for (size_t index = 0; index < sizeof(texts) / sizeof(texts[0]); index++) {
         struct weir_endpoint endpoint;
         assert_int_equal(weir_endpoint_parse(&endpoint, texts[index], NULL, 0), 0);
@@ -369,9 +385,15 @@ static void test_streams(void **state)
 {
     (void)state;
     assert_true(weir_transport_is_stream(WEIR_TRANSPORT_TCP));
+    assert_true(weir_transport_is_stream(WEIR_TRANSPORT_RELP));
     assert_true(weir_transport_is_stream(WEIR_TRANSPORT_UNIX));
     assert_false(weir_transport_is_stream(WEIR_TRANSPORT_UNIX_DGRAM));
     assert_false(weir_transport_is_stream(WEIR_TRANSPORT_UDP));
+    assert_true(weir_transport_is_tcp(WEIR_TRANSPORT_TCP));
+    assert_true(weir_transport_is_tcp(WEIR_TRANSPORT_RELP));
+    assert_false(weir_transport_is_tcp(WEIR_TRANSPORT_UNIX));
+    assert_false(weir_transport_is_tcp(WEIR_TRANSPORT_UNIX_DGRAM));
+    assert_false(weir_transport_is_tcp(WEIR_TRANSPORT_UDP));
 }
 
 static size_t random_text(uint64_t *random, const char *alphabet, size_t bytes_max, char *out)
@@ -454,8 +476,9 @@ static void random_host(uint64_t *random, char *out)
 static void random_endpoint(uint64_t *random, struct weir_endpoint *endpoint)
 {
     memset(endpoint, 0, sizeof(*endpoint));
-    endpoint->transport = (enum weir_transport)random_below(random, 4);
-    if (endpoint->transport == WEIR_TRANSPORT_TCP || endpoint->transport == WEIR_TRANSPORT_UDP) {
+    endpoint->transport = (enum weir_transport)random_below(random, 5);
+    if (endpoint->transport == WEIR_TRANSPORT_TCP || endpoint->transport == WEIR_TRANSPORT_RELP ||
+        endpoint->transport == WEIR_TRANSPORT_UDP) {
         random_host(random, endpoint->host);
         endpoint->port = (uint16_t)(1 + random_below(random, 65535));
         return;

@@ -387,7 +387,7 @@ static void old_epochs_end(void **unused)
         assert_in_range(took_ns, SECOND_NS / 2, 5 * SECOND_NS);
         test_pool_wait_for(bench.pool, connects, round + 1);
         test_pause_us(1500000);
-        weir_pool_metrics(bench.pool, &metrics);
+        weir_pool_stats(bench.pool, &metrics);
         assert_int_equal(metrics.epochs, round);
         assert_int_equal(metrics.connects, round + 1);
     }
@@ -526,7 +526,7 @@ static void collector_dies_during_a_rotation(void **unused)
     log_numbers(&bench, 0, 500);
     assert_true(collector_wait_bytes(bench.collector, 1000));
     test_pause_us(300000); // the epoch is sent, acknowledged and ended
-    weir_pool_metrics(bench.pool, &metrics);
+    weir_pool_stats(bench.pool, &metrics);
     assert_int_equal(metrics.confirmed_messages, 0);
     assert_int_equal(metrics.sent_bytes, 325 * LINE_BYTES);
     collector_cut(bench.collector);

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -109,6 +110,12 @@ static void test_frames_without_header(void **state)
         {WEIR_FRAMING_OCTET_COUNTING, WEIR_DELIMITER_REFUSE, "a\nb\n", "4 a\nb\n"},
         {WEIR_FRAMING_OCTET_COUNTING, WEIR_DELIMITER_PASS, "123456789", "9 123456789"},
         {WEIR_FRAMING_OCTET_COUNTING, WEIR_DELIMITER_PASS, "1234567890", "10 1234567890"},
+        {WEIR_FRAMING_RELP, WEIR_DELIMITER_ESCAPE, "a", "000000000 syslog 1 a\n"},
+        {WEIR_FRAMING_RELP, WEIR_DELIMITER_REFUSE, "a\nb\n", "000000000 syslog 4 a\nb\n\n"},
+        {WEIR_FRAMING_RELP, WEIR_DELIMITER_PASS, "\n", "000000000 syslog 1 \n\n"},
+        {WEIR_FRAMING_RELP, WEIR_DELIMITER_ESCAPE, "123456789", "000000000 syslog 9 123456789\n"},
+        {WEIR_FRAMING_RELP, WEIR_DELIMITER_ESCAPE, "1234567890",
+         "000000000 syslog 10 1234567890\n"},
         {WEIR_FRAMING_RAW, WEIR_DELIMITER_ESCAPE, "", ""},
         {WEIR_FRAMING_RAW, WEIR_DELIMITER_REFUSE, "a\nb\n", "a\nb\n"},
         {WEIR_FRAMING_RAW, WEIR_DELIMITER_PASS, "a", "a"},
@@ -133,6 +140,10 @@ static void test_frames_with_header(void **state)
     framer = framer_make(&options);
     frames_as(&framer, 8, "a\nb", "56 <165>1 " STAMP " web1 nginx 42 - - a\nb");
     frames_as(&framer, 8, "", "53 <165>1 " STAMP " web1 nginx 42 - - ");
+    options.framing = WEIR_FRAMING_RELP;
+    framer = framer_make(&options);
+    frames_as(&framer, 8, "a\nb", "000000000 syslog 56 <165>1 " STAMP " web1 nginx 42 - - a\nb\n");
+    frames_as(&framer, 8, "", "000000000 syslog 53 <165>1 " STAMP " web1 nginx 42 - - \n");
     options.framing = WEIR_FRAMING_RAW;
     memset(options.hostname, 0, sizeof(options.hostname));
     memset(options.app, 0, sizeof(options.app));
@@ -181,9 +192,19 @@ static void test_measure_errors(void **state)
     assert_int_equal(weir_framer_measure(&octet, 8, NULL, 0, &bytes), -EINVAL);
     assert_int_equal(weir_framer_measure(&octet, 8, parts + 1, 1, &bytes), -EINVAL);
     assert_int_equal(bytes, 77);
+    struct weir_framer relp = framer_of(WEIR_FRAMING_RELP, WEIR_DELIMITER_REFUSE);
+    assert_int_equal(weir_framer_measure(&relp, 8, NULL, 0, &bytes), -EINVAL);
+    assert_int_equal(weir_framer_measure(&relp, 8, parts + 1, 1, &bytes), -EINVAL);
+    assert_int_equal(bytes, 77);
+    assert_int_equal(weir_framer_measure(&relp, 8, parts, 3, &bytes), 0);
+    assert_int_equal(bytes, 9 + 8 + 2 + 5 + 1);
     struct weir_framing_options options = syslog_options(WEIR_FRAMING_OCTET_COUNTING);
     struct weir_framer header = framer_make(&options);
     assert_int_equal(weir_framer_measure(&header, 8, NULL, 0, &bytes), 0);
+    options.framing = WEIR_FRAMING_RELP;
+    header = framer_make(&options);
+    assert_int_equal(weir_framer_measure(&header, 8, NULL, 0, &bytes), 0);
+    assert_int_equal(bytes, 9 + 8 + 3 + 53 + 1);
     struct weir_framer raw = framer_of(WEIR_FRAMING_RAW, WEIR_DELIMITER_ESCAPE);
     assert_int_equal(weir_framer_measure(&raw, 8, NULL, 0, &bytes), 0);
     assert_int_equal(bytes, 0);
@@ -194,22 +215,28 @@ static void test_measure_too_big(void **state)
 {
     (void)state;
     struct weir_framing_options syslog = syslog_options(WEIR_FRAMING_RAW);
+    struct weir_framing_options relp = syslog_options(WEIR_FRAMING_RELP);
     const size_t header_bytes = 53;
+    const size_t relp_bytes = 17 + 10 + 999999999 + 1; // nine digits for LEN
     const struct {
         struct weir_framer framer;
         size_t payload_bytes_max; // the largest that fits
+        size_t frame_bytes;
     } rows[] = {
-        {framer_of(WEIR_FRAMING_RAW, WEIR_DELIMITER_ESCAPE), UINT32_MAX},
-        {framer_of(WEIR_FRAMING_NEWLINE, WEIR_DELIMITER_PASS), UINT32_MAX - 1},
-        {framer_of(WEIR_FRAMING_OCTET_COUNTING, WEIR_DELIMITER_REFUSE), UINT32_MAX - 11},
-        {framer_make(&syslog), UINT32_MAX - header_bytes},
+        {framer_of(WEIR_FRAMING_RAW, WEIR_DELIMITER_ESCAPE), UINT32_MAX, UINT32_MAX},
+        {framer_of(WEIR_FRAMING_NEWLINE, WEIR_DELIMITER_PASS), UINT32_MAX - 1, UINT32_MAX},
+        {framer_of(WEIR_FRAMING_OCTET_COUNTING, WEIR_DELIMITER_REFUSE), UINT32_MAX - 11,
+         UINT32_MAX},
+        {framer_make(&syslog), UINT32_MAX - header_bytes, UINT32_MAX},
+        {framer_of(WEIR_FRAMING_RELP, WEIR_DELIMITER_REFUSE), 999999999, relp_bytes},
+        {framer_make(&relp), 999999999 - header_bytes, relp_bytes},
     };
     for (size_t index = 0; index < sizeof(rows) / sizeof(rows[0]); index++) {
         size_t most = rows[index].payload_bytes_max;
         size_t bytes = 0;
         struct weir_iovec parts[2] = {{"", most}, {"", 0}};
         assert_int_equal(weir_framer_measure(&rows[index].framer, 8, parts, 2, &bytes), 0);
-        assert_int_equal(bytes, UINT32_MAX);
+        assert_int_equal(bytes, rows[index].frame_bytes);
         parts[1].bytes_count = 1;
         assert_int_equal(weir_framer_measure(&rows[index].framer, 8, parts, 2, &bytes),
                          WEIR_ETOOBIG);
@@ -219,7 +246,7 @@ static void test_measure_too_big(void **state)
         parts[0].bytes_count = SIZE_MAX;
         assert_int_equal(weir_framer_measure(&rows[index].framer, 8, parts, 1, &bytes),
                          WEIR_ETOOBIG);
-        assert_int_equal(bytes, UINT32_MAX);
+        assert_int_equal(bytes, rows[index].frame_bytes);
     }
 }
 
@@ -277,8 +304,9 @@ static void test_init_ranges(void **state)
     memset(&options, 0, sizeof(options));
     struct weir_framer framer;
     assert_int_equal(weir_framer_init(&framer, &options, NULL, 0), 0);
-    options.framing = (enum weir_framing)3;
-    options_refused(&options, "framing 3 is unknown");
+    options.framing = (enum weir_framing)4;
+    options_refused(&options, "framing 4 is unknown; there are newline (0), octet counting (1), "
+                              "raw (2) and relp (3)");
     options.framing = (enum weir_framing) - 1;
     options_refused(&options, "framing 4294967295 is unknown");
     options = syslog_options(WEIR_FRAMING_RAW);
@@ -368,6 +396,8 @@ static void test_prefix_and_suffix_sizes(void **state)
     assert_int_equal(weir_framer_suffix_bytes(&newline), 1);
     assert_int_equal(weir_framer_suffix_bytes(&octet), 0);
     assert_int_equal(weir_framer_suffix_bytes(&raw), 0);
+    struct weir_framer relp = framer_of(WEIR_FRAMING_RELP, WEIR_DELIMITER_ESCAPE);
+    assert_int_equal(weir_framer_suffix_bytes(&relp), 1);
     assert_int_equal(weir_framer_prefix_bytes_max(&newline, 1000), 0);
     assert_int_equal(weir_framer_prefix_bytes_max(&raw, 1000), 0);
     static const struct {
@@ -377,6 +407,9 @@ static void test_prefix_and_suffix_sizes(void **state)
     for (size_t index = 0; index < sizeof(rows) / sizeof(rows[0]); index++) {
         assert_int_equal(weir_framer_prefix_bytes_max(&octet, rows[index].payload_bytes),
                          rows[index].prefix_bytes);
+        // "000000000 syslog " before the same.
+        assert_int_equal(weir_framer_prefix_bytes_max(&relp, rows[index].payload_bytes),
+                         17 + rows[index].prefix_bytes);
     }
     // Facility 12: severities 0..3 have two digits, 4..7 three; the most is that of three.
     struct weir_framing_options options = syslog_options(WEIR_FRAMING_NEWLINE);
@@ -463,6 +496,17 @@ static void test_finish_errors(void **state)
     assert_int_equal(error, 0);
     assert_int_equal(offset, 1); // "50 " was kept free, "2 " was needed
     assert_int_equal(bytes, 4);
+    struct weir_framer relp = framer_of(WEIR_FRAMING_RELP, WEIR_DELIMITER_REFUSE);
+    free(finish_text(&relp, 8, "", 0, 50, &error, &offset, &bytes));
+    assert_int_equal(error, -EINVAL);
+    assert_int_equal(offset, 1);
+    assert_int_equal(bytes, 4);
+    uint8_t *room = finish_text(&relp, 8, "a\n", 2, 50, &error, &offset, &bytes);
+    assert_int_equal(error, 0);
+    assert_int_equal(offset, 1);
+    assert_int_equal(bytes, 22);
+    assert_memory_equal(room + offset, "000000000 syslog 2 a\n\n", 22);
+    free(room);
     struct weir_framing_options options = syslog_options(WEIR_FRAMING_OCTET_COUNTING);
     struct weir_framer header = framer_make(&options);
     free(finish_text(&header, 8, "", 0, 0, &error, &offset, &bytes));
@@ -500,6 +544,44 @@ static void test_finish_too_big(void **state)
     }
 }
 
+// RELP's LEN has nine digits, in a room that could hold more. Nothing of the room is touched.
+static void test_finish_too_big_for_relp(void **state)
+{
+    (void)state;
+    struct weir_framing_options options = syslog_options(WEIR_FRAMING_RELP);
+    const struct weir_framer framers[] = {
+        framer_of(WEIR_FRAMING_RELP, WEIR_DELIMITER_ESCAPE),
+        framer_make(&options),
+    };
+    for (size_t index = 0; index < sizeof(framers) / sizeof(framers[0]); index++) {
+        uint8_t room[16] = {0};
+        uint32_t offset = 7, bytes = 8;
+        size_t most = 999999999 - (index == 0 ? 0 : 53);
+        assert_int_equal(weir_framer_finish(&framers[index], 0, 8, room, most + 1, UINT32_MAX - 100,
+                                            &offset, &bytes),
+                         WEIR_ETOOBIG);
+        assert_int_equal(offset, 7);
+        assert_int_equal(bytes, 8);
+        for (size_t at = 0; at < sizeof(room); at++) {
+            assert_int_equal(room[at], 0);
+        }
+    }
+    // And just so much is taken: the suffix is the last byte that is there.
+    const size_t most = 999999999;
+    const size_t prefix_bytes = weir_framer_prefix_bytes_max(&framers[0], most);
+    assert_int_equal(prefix_bytes, 27);
+    uint8_t *room = mmap(NULL, prefix_bytes + most + 1, PROT_READ | PROT_WRITE,
+                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    assert_true(room != MAP_FAILED);
+    uint32_t offset = 7, bytes = 8;
+    assert_int_equal(weir_framer_finish(&framers[0], 0, 8, room, most, most, &offset, &bytes), 0);
+    assert_int_equal(offset, 0);
+    assert_int_equal(bytes, prefix_bytes + most + 1);
+    assert_memory_equal(room, "000000000 syslog 999999999 ", 27);
+    assert_int_equal(room[prefix_bytes + most], '\n');
+    assert_int_equal(munmap(room, prefix_bytes + most + 1), 0);
+}
+
 // A reader of frames, written from the RFCs and not from the code under test. Checks everything
 // around the payload and returns where it begins; the payload reaches to *end.
 static const char *frame_read(const struct weir_framing_options *options, uint64_t wall_ns,
@@ -507,12 +589,17 @@ static const char *frame_read(const struct weir_framing_options *options, uint64
 {
     const char *at = frame;
     *end = frame + bytes;
-    if (options->framing == WEIR_FRAMING_NEWLINE) {
+    if (options->framing == WEIR_FRAMING_NEWLINE || options->framing == WEIR_FRAMING_RELP) {
         assert_true(bytes >= 1);
         assert_int_equal(frame[bytes - 1], '\n');
         --*end;
     }
-    if (options->framing == WEIR_FRAMING_OCTET_COUNTING) {
+    if (options->framing == WEIR_FRAMING_RELP) {
+        assert_true(bytes > 17);
+        assert_memory_equal(at, "000000000 syslog ", 17);
+        at += 17;
+    }
+    if (options->framing == WEIR_FRAMING_OCTET_COUNTING || options->framing == WEIR_FRAMING_RELP) {
         size_t count = 0;
         assert_true(*at >= '1' && *at <= '9');
         for (; *at != ' '; at++) {
@@ -568,7 +655,7 @@ static void random_field(uint64_t *random, char *field, size_t bytes_max)
 static void random_options(uint64_t *random, struct weir_framing_options *options)
 {
     memset(options, 0, sizeof(*options));
-    options->framing = (enum weir_framing)random_below(random, 3);
+    options->framing = (enum weir_framing)random_below(random, 4);
     options->delimiter = (enum weir_delimiter_policy)random_below(random, 3);
     options->header = (enum weir_header)random_below(random, 2);
     options->facility = (uint8_t)random_below(random, 24);
@@ -658,8 +745,9 @@ static int sample_error(const struct sample *sample)
         memchr(sample->payload, '\n', sample->payload_bytes) != NULL) {
         return WEIR_EDELIMITER;
     }
-    if (options->framing == WEIR_FRAMING_OCTET_COUNTING && options->header == WEIR_HEADER_NONE &&
-        sample->payload_bytes == 0) {
+    bool counted =
+        options->framing == WEIR_FRAMING_OCTET_COUNTING || options->framing == WEIR_FRAMING_RELP;
+    if (counted && options->header == WEIR_HEADER_NONE && sample->payload_bytes == 0) {
         return -EINVAL;
     }
     return 0;
@@ -916,6 +1004,7 @@ int main(void)
         cmocka_unit_test(test_finish_escapes_up_to_the_limit),
         cmocka_unit_test(test_finish_errors),
         cmocka_unit_test(test_finish_too_big),
+        cmocka_unit_test(test_finish_too_big_for_relp),
         cmocka_unit_test(test_random_frames_read_back),
         cmocka_unit_test(test_random_finish_equals_write),
         cmocka_unit_test(test_calendar_by_counting),

@@ -53,7 +53,7 @@ static void bench_start(struct bench *bench, bool stream)
     bench->ring = calloc(bench->plan.row.segment_count, sizeof(*bench->ring));
     bench->writer = lines_alloc(sizeof(*bench->writer));
     assert_non_null(bench->ring);
-    weir_writer_init(bench->writer, bench->runtime, &bench->plan,
+    weir_writer_init(bench->writer, 0, bench->runtime, &bench->plan,
                      weir_row_init(bench->region, &bench->plan.row), bench->ring, &bench->progress,
                      &bench->waiters);
     int pair[2];
@@ -158,7 +158,7 @@ static void errors_of_a_send(void **unused)
         {-ENOMEM, 0, true},
         {-ECONNRESET, WEIR_FAULT_RESET + 1, false},
         {-EPIPE, WEIR_FAULT_WRITE + 1, false},
-        {-ETIMEDOUT, WEIR_FAULT_WRITE + 1, false},
+        {-ETIMEDOUT, WEIR_FAULT_TIMEOUT + 1, false},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct bench bench;
@@ -186,8 +186,8 @@ static void datagrams_go_whole(void **unused)
     put(&bench, 5, 100);
     support_os_fail(bench.faulty, SUPPORT_OS_socket_send, 2, 1, -EMSGSIZE);
     weir_link_send(me);
-    assert_int_equal(atomic_load(&me->counters.dropped_messages[WEIR_DROPPED_UNSENDABLE]), 1);
-    assert_int_equal(atomic_load(&me->counters.confirmed_messages), 4);
+    assert_int_equal(me->transit.books.dropped_messages[WEIR_DROPPED_UNSENDABLE], 1);
+    assert_int_equal(me->transit.books.confirmed_messages, 4);
     assert_int_equal(atomic_load(&me->counters.sends), 4);
     static const char letters[] = "acde";
     for (int i = 0; i < 4; i++) {

@@ -290,7 +290,7 @@ static int forked_child(struct bench *bench)
         weir_pool_close(bench->pool, 1000) != WEIR_EFORKED) {
         return 1;
     }
-    weir_pool_metrics(bench->pool, &metrics);
+    weir_pool_stats(bench->pool, &metrics);
     if (metrics.rejected_messages[WEIR_REJECTED_FORKED] != 2 || !weir_metrics_balanced(&metrics)) {
         return 2;
     }
@@ -574,6 +574,29 @@ static void gap_records(void **unused)
     gaps_are_told(WEIR_FULL_DROP_OLDEST);
 }
 
+// A collector that reads nothing, and a buffer smaller than what a writer would like to take: there
+// is always something older to drop, so that every message is taken.
+static void drop_oldest_in_a_small_buffer(void **unused)
+{
+    (void)unused;
+    struct collector_plan plan = {.then = COLLECTOR_STALL};
+    struct bench bench;
+    memset(&bench, 0, sizeof(bench));
+    bench.runtime = test_runtime_create(1, NULL);
+    bench.collector = collector_start(COLLECTOR_UNIX, &plan, 1, true, true);
+    test_pool_options(&bench.options, collector_endpoint(bench.collector));
+    bench.options.full = WEIR_FULL_DROP_OLDEST;
+    bench.options.buffer_bytes_max = 64 << 10;
+    bench.options.message_bytes_max = 1000;
+    bench_open(&bench);
+    uint32_t count = 20000; // far more than the socket and the buffer hold
+    assert_int_equal(test_pool_log(bench.pool, 0, 0, 0, count, 100), count);
+    struct weir_metrics metrics;
+    test_pool_books(bench.pool, &metrics);
+    assert_true(metrics.dropped_messages[WEIR_DROPPED_OLDEST] > count / 2);
+    bench_end(&bench);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -591,6 +614,7 @@ int main(void)
         cmocka_unit_test(close_releases_the_blocked),
         cmocka_unit_test(log_while_closing),
         cmocka_unit_test(drop_oldest_races_with_taking),
+        cmocka_unit_test(drop_oldest_in_a_small_buffer),
         cmocka_unit_test(gap_records),
     };
     cmocka_set_test_filter(getenv("WEIR_TEST_FILTER"));

@@ -81,8 +81,6 @@ static void counters_fill(struct weir_counters *counters, uint64_t factor)
 {
     uint64_t next = 1;
 #define FILL(member) weir_counter_add(&counters->member, factor *next++)
-    FILL(confirmed_messages);
-    FILL(confirmed_bytes);
     FILL(resent_messages);
     FILL(resent_bytes);
     FILL(sends);
@@ -90,6 +88,8 @@ static void counters_fill(struct weir_counters *counters, uint64_t factor)
     FILL(connects);
     FILL(disconnects);
     FILL(epochs);
+    FILL(failovers);
+    FILL(failbacks);
     FILL(received_bytes);
     FILL(wakes);
     for (size_t index = 0; index < WEIR_FAULTS_COUNT; index++) {
@@ -97,10 +97,6 @@ static void counters_fill(struct weir_counters *counters, uint64_t factor)
     }
     for (size_t index = 0; index < WEIR_REJECTIONS_COUNT; index++) {
         FILL(rejected[index]);
-    }
-    for (size_t index = 0; index < WEIR_DROPS_COUNT; index++) {
-        FILL(dropped_messages[index]);
-        FILL(dropped_bytes[index]);
     }
     for (size_t index = 0; index < WEIR_HISTOGRAM_BUCKETS; index++) {
         FILL(buffer_await.buckets[index]);
@@ -117,8 +113,6 @@ static void expect_sums(const struct weir_metrics *metrics, uint64_t factor)
     uint64_t awaits = 0;
     uint64_t processings = 0;
 #define EXPECT(member) assert_int_equal(metrics->member, factor *next++)
-    EXPECT(confirmed_messages);
-    EXPECT(confirmed_bytes);
     EXPECT(resent_messages);
     EXPECT(resent_bytes);
     EXPECT(sends);
@@ -126,6 +120,8 @@ static void expect_sums(const struct weir_metrics *metrics, uint64_t factor)
     EXPECT(connects);
     EXPECT(disconnects);
     EXPECT(epochs);
+    EXPECT(failovers);
+    EXPECT(failbacks);
     EXPECT(received_bytes);
     EXPECT(wakes);
     for (size_t index = 0; index < WEIR_FAULTS_COUNT; index++) {
@@ -133,10 +129,6 @@ static void expect_sums(const struct weir_metrics *metrics, uint64_t factor)
     }
     for (size_t index = 0; index < WEIR_REJECTIONS_COUNT; index++) {
         EXPECT(rejected_messages[index]);
-    }
-    for (size_t index = 0; index < WEIR_DROPS_COUNT; index++) {
-        EXPECT(dropped_messages[index]);
-        EXPECT(dropped_bytes[index]);
     }
     for (size_t index = 0; index < WEIR_HISTOGRAM_BUCKETS; index++) {
         awaits += factor * next;
@@ -175,9 +167,50 @@ static void test_sums_over_writers(void **state)
     assert_int_equal(metrics.offered_messages, 0);
     assert_int_equal(metrics.accepted_messages, 0);
     assert_int_equal(metrics.accepted_bytes, 0);
-    assert_int_equal(metrics.held_messages, 0);
+    assert_int_equal(metrics.held_messages, 0); // nothing was taken
     assert_int_equal(metrics.held_bytes, 0);
     assert_int_equal(metrics.memory_bytes, 0);
+    assert_int_equal(metrics.limits_ms[WEIR_TIME_LIMIT_CONNECT], 0);
+}
+
+static void books_fill(struct weir_books *books, uint64_t factor)
+{
+    uint64_t words[WEIR_BOOKS_WORDS];
+    for (size_t index = 0; index < COUNT(words); index++) {
+        words[index] = factor * (index + 1);
+    }
+    memcpy(books, words, sizeof(words));
+}
+
+// What the task took and what was thrown away: each in its place, and all missing from `held`.
+static void test_sums_of_books(void **state)
+{
+    (void)state;
+    struct weir_counters one = {0}, two = {0};
+    struct weir_metrics metrics = {0};
+    struct weir_books books;
+    books_fill(&books, 1);
+    weir_books_show(&one.books, &books);
+    books_fill(&books, 1000);
+    weir_books_show(&two.books, &books);
+    weir_counter_add(&two.shed_messages, 7);
+    weir_counter_add(&two.shed_voids, 30);
+    weir_counter_add(&two.shed_bytes, 500);
+    weir_counters_sum(&one, &metrics);
+    weir_counters_sum(&two, &metrics);
+    books_fill(&books, 1001);
+    assert_int_equal(metrics.confirmed_messages, books.confirmed_messages);
+    assert_int_equal(metrics.confirmed_bytes, books.confirmed_bytes);
+    for (size_t index = 0; index < WEIR_DROPS_COUNT; index++) {
+        uint64_t messages = index == WEIR_DROPPED_OLDEST      ? 7
+                            : index == WEIR_DROPPED_ABANDONED ? 30
+                                                              : 0;
+        uint64_t bytes = index == WEIR_DROPPED_OLDEST ? 500 : 0;
+        assert_int_equal(metrics.dropped_messages[index], books.dropped_messages[index] + messages);
+        assert_int_equal(metrics.dropped_bytes[index], books.dropped_bytes[index] + bytes);
+    }
+    assert_int_equal(metrics.held_messages + books.taken_messages + 37, books.transit_messages);
+    assert_int_equal(metrics.held_bytes + books.taken_bytes + 500, books.transit_bytes);
 }
 
 static void test_lines_are_apart(void **state)
@@ -186,10 +219,13 @@ static void test_lines_are_apart(void **state)
     size_t shared = offsetof(struct weir_counters, wakes);
     assert_int_equal(_Alignof(struct weir_counters), WEIR_COUNTERS_LINE_BYTES);
     assert_int_equal(shared % WEIR_COUNTERS_LINE_BYTES, 0);
+    size_t shown = offsetof(struct weir_counters, shown_messages);
     assert_true(offsetof(struct weir_counters, message_processing) < shared);
+    assert_true(offsetof(struct weir_counters, books) < shared);
     assert_true(offsetof(struct weir_counters, rejected) > shared);
-    assert_true(offsetof(struct weir_counters, dropped_messages) > shared);
-    assert_true(offsetof(struct weir_counters, dropped_bytes) > shared);
+    assert_true(offsetof(struct weir_counters, shed_bytes) > shared);
+    assert_true(offsetof(struct weir_counters, shed_bytes) < shown);
+    assert_int_equal(shown % WEIR_COUNTERS_LINE_BYTES, 0);
 }
 
 static void *adder(void *argument)
@@ -229,9 +265,14 @@ static void test_books(void **state)
     balanced.confirmed_messages = 100;
     balanced.held_messages = 7;
     balanced.accepted_messages = 107;
+    balanced.confirmed_bytes = 3000;
+    balanced.held_bytes = 200;
+    balanced.accepted_bytes = 3200;
     for (size_t index = 0; index < WEIR_DROPS_COUNT; index++) {
         balanced.dropped_messages[index] = index + 1;
         balanced.accepted_messages += index + 1;
+        balanced.dropped_bytes[index] = 50 * (index + 1);
+        balanced.accepted_bytes += 50 * (index + 1);
     }
     balanced.offered_messages = balanced.accepted_messages;
     for (size_t index = 0; index < WEIR_REJECTIONS_COUNT; index++) {
@@ -246,7 +287,9 @@ static void test_books(void **state)
 #define WITHIN(member) (offset - offsetof(struct weir_metrics, member) < sizeof(balanced.member))
         bool counts = WITHIN(offered_messages) || WITHIN(accepted_messages) ||
                       WITHIN(rejected_messages) || WITHIN(confirmed_messages) ||
-                      WITHIN(held_messages) || WITHIN(dropped_messages);
+                      WITHIN(held_messages) || WITHIN(dropped_messages) ||
+                      WITHIN(accepted_bytes) || WITHIN(confirmed_bytes) || WITHIN(held_bytes) ||
+                      WITHIN(dropped_bytes);
 #undef WITHIN
         for (int step = -1; step <= 1; step += 2) {
             struct weir_metrics changed = balanced;
@@ -472,6 +515,54 @@ static void text_make(const struct weir_metrics *metrics, char *text)
     assert_int_equal(strlen(text), bytes);
 }
 
+// What has a label. returns how many numbers.
+static size_t expect_groups(const struct parsed *parsed, const struct weir_metrics *metrics)
+{
+    size_t values = 0;
+#define EXPECT(name, text_)                                                                        \
+    do {                                                                                           \
+        expect_number(parsed, family, label, text_, numbers[name]);                                \
+        values++;                                                                                  \
+    } while (0);
+    const char *family = "weir_messages_rejected_total";
+    const char *label = "reason";
+    const uint64_t *numbers = metrics->rejected_messages;
+    WEIR_REJECTIONS(EXPECT)
+    family = "weir_messages_dropped_total";
+    numbers = metrics->dropped_messages;
+    WEIR_DROPS(EXPECT)
+    family = "weir_dropped_bytes_total";
+    numbers = metrics->dropped_bytes;
+    WEIR_DROPS(EXPECT)
+    family = "weir_errors_total";
+    label = "error";
+    numbers = metrics->faults;
+    WEIR_FAULTS(EXPECT)
+#undef EXPECT
+#define EXPECT(name, member, text_)                                                                \
+    do {                                                                                           \
+        expect_number(parsed, family, label, text_, numbers[name]);                                \
+        values++;                                                                                  \
+    } while (0);
+    family = "weir_limit_bytes";
+    label = "limit";
+    numbers = metrics->limits_bytes;
+    WEIR_BYTE_LIMITS(EXPECT)
+#undef EXPECT
+#define EXPECT(name, member, text_)                                                                \
+    do {                                                                                           \
+        char seconds[32];                                                                          \
+        (void)snprintf(seconds, sizeof(seconds), "%llu.%03llu",                                    \
+                       (unsigned long long)(metrics->limits_ms[name] / 1000),                      \
+                       (unsigned long long)(metrics->limits_ms[name] % 1000));                     \
+        assert_string_equal(value_of(parsed, "weir_limit_seconds", label, text_), seconds);        \
+        values++;                                                                                  \
+    } while (0);
+    WEIR_TIME_LIMITS(EXPECT)
+#undef EXPECT
+    return values;
+}
+
 // Every number of the snapshot but the histograms stands under its name, and there is no other.
 static void test_text_has_every_number(void **state)
 {
@@ -503,31 +594,14 @@ static void test_text_has_every_number(void **state)
     EXPECT(connects, "connects_total");
     EXPECT(disconnects, "disconnects_total");
     EXPECT(epochs, "epochs_total");
+    EXPECT(failovers, "failovers_total");
+    EXPECT(failbacks, "failbacks_total");
     EXPECT(received_bytes, "received_bytes_total");
     EXPECT(writers, "writers");
     EXPECT(writers_connected, "writers_connected");
     EXPECT(memory_bytes, "memory_bytes");
 #undef EXPECT
-#define EXPECT(name, text_)                                                                        \
-    do {                                                                                           \
-        expect_number(&parsed, family, label, text_, numbers[name]);                               \
-        values++;                                                                                  \
-    } while (0);
-    const char *family = "weir_messages_rejected_total";
-    const char *label = "reason";
-    const uint64_t *numbers = metrics.rejected_messages;
-    WEIR_REJECTIONS(EXPECT)
-    family = "weir_messages_dropped_total";
-    numbers = metrics.dropped_messages;
-    WEIR_DROPS(EXPECT)
-    family = "weir_dropped_bytes_total";
-    numbers = metrics.dropped_bytes;
-    WEIR_DROPS(EXPECT)
-    family = "weir_errors_total";
-    label = "error";
-    numbers = metrics.faults;
-    WEIR_FAULTS(EXPECT)
-#undef EXPECT
+    values += expect_groups(&parsed, &metrics);
     assert_int_equal(values * sizeof(uint64_t),
                      sizeof(metrics) - 2 * sizeof(struct weir_histogram));
     assert_int_equal(parsed.samples_count, values + 2 * (WEIR_HISTOGRAM_BUCKETS + 2));
@@ -537,7 +611,8 @@ static void test_text_has_every_number(void **state)
         bool total = strlen(name) > 6 && strcmp(name + strlen(name) - 6, "_total") == 0;
         bool seconds = strlen(name) > 8 && strcmp(name + strlen(name) - 8, "_seconds") == 0;
         assert_int_equal(strncmp(name, "weir_", 5), 0);
-        assert_string_equal(type, total ? "counter" : seconds ? "histogram" : "gauge");
+        bool histogram = seconds && strcmp(name, "weir_limit_seconds") != 0;
+        assert_string_equal(type, total ? "counter" : histogram ? "histogram" : "gauge");
     }
 }
 
@@ -609,6 +684,9 @@ static void test_text_reads_like_this(void **state)
     struct weir_metrics metrics = {0};
     metrics.offered_messages = 12;
     metrics.faults[WEIR_FAULT_CONNECT_TIMEOUT] = 3;
+    metrics.limits_ms[WEIR_TIME_LIMIT_STALL] = 30000;
+    metrics.limits_ms[WEIR_TIME_LIMIT_FLUSH] = 5;
+    metrics.limits_bytes[WEIR_BYTE_LIMIT_WINDOW] = 1048576;
     metrics.message_processing.buckets[0] = 1;
     metrics.message_processing.buckets[20] = 1;
     metrics.message_processing.count = 2;
@@ -619,6 +697,11 @@ static void test_text_reads_like_this(void **state)
         "ones.\n# TYPE weir_messages_offered_total counter\nweir_messages_offered_total 12\n";
     assert_int_equal(strncmp(text, begin, sizeof(begin) - 1), 0);
     assert_non_null(strstr(text, "\nweir_errors_total{error=\"connect_timeout\"} 3\n"));
+    assert_non_null(strstr(text, "\n# TYPE weir_limit_seconds gauge\n"));
+    assert_non_null(strstr(text, "\nweir_limit_seconds{limit=\"connect\"} 0.000\n"
+                                 "weir_limit_seconds{limit=\"stall\"} 30.000\n"));
+    assert_non_null(strstr(text, "\nweir_limit_seconds{limit=\"flush\"} 0.005\n"));
+    assert_non_null(strstr(text, "\nweir_limit_bytes{limit=\"window\"} 1048576\n"));
     assert_non_null(strstr(text, "\nweir_message_processing_seconds_bucket{le=\"0.000001\"} 1\n"
                                  "weir_message_processing_seconds_bucket{le=\"0.000002\"} 1\n"));
     assert_non_null(strstr(text, "\nweir_message_processing_seconds_bucket{le=\"0.524288\"} 1\n"
@@ -658,6 +741,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_buckets),
         cmocka_unit_test(test_sums_over_writers),
+        cmocka_unit_test(test_sums_of_books),
         cmocka_unit_test(test_lines_are_apart),
         cmocka_unit_test(test_no_add_is_lost),
         cmocka_unit_test(test_books),

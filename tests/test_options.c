@@ -28,9 +28,18 @@ static uint64_t member_get(const struct weir_pool_options *options, const char *
     MEMBER(retry_interval_max_ms)
     MEMBER(connect_timeout_ms)
     MEMBER(stall_timeout_ms)
+    MEMBER(failback_ms)
+    MEMBER(keepalive_ms)
+    MEMBER(tcp_user_timeout_ms)
+    MEMBER(notsent_bytes_max)
+    MEMBER(window_messages)
+    MEMBER(window_bytes)
+    MEMBER(answer_timeout_ms)
+    MEMBER(replay_bytes)
     MEMBER(epoch_bytes_max)
     MEMBER(epoch_interval_ms)
     MEMBER(confirm)
+    MEMBER(refused)
     MEMBER(full)
     MEMBER(framing)
     MEMBER(delimiter)
@@ -58,6 +67,14 @@ static const struct range ranges[] = {
     {"retry_interval_max_ms", 1, 86400000, 10000, false},
     {"connect_timeout_ms", 1, 86400000, 5000, false},
     {"stall_timeout_ms", 1, 86400000, 30000, false},
+    {"failback_ms", 0, 86400000, 60000, false},
+    {"keepalive_ms", 0, 86400000, 60000, false},
+    {"tcp_user_timeout_ms", 0, 86400000, 30000, false},
+    {"notsent_bytes_max", 0, 268435455, 131072, true},
+    {"window_messages", 1, 4096, 128, false},
+    {"window_bytes", 1, 268435455, 1048576, true},
+    {"answer_timeout_ms", 1, 86400000, 30000, false},
+    {"replay_bytes", 0, UINT64_C(1) << 40, 0, true},
     {"epoch_bytes_max", 0, UINT64_C(1) << 40, 4194304, true},
     {"epoch_interval_ms", 1, 86400000, 10000, false},
 };
@@ -71,12 +88,16 @@ static const struct named nameds[] = {
     {"confirm", "auto", WEIR_CONFIRM_AUTO},
     {"confirm", "sent", WEIR_CONFIRM_SENT},
     {"confirm", "peer", WEIR_CONFIRM_PEER},
+    {"confirm", "ack", WEIR_CONFIRM_ACK},
+    {"refused", "retry", WEIR_REFUSED_RETRY},
+    {"refused", "drop", WEIR_REFUSED_DROP},
     {"full", "drop-newest", WEIR_FULL_DROP_NEWEST},
     {"full", "drop-oldest", WEIR_FULL_DROP_OLDEST},
     {"full", "block", WEIR_FULL_BLOCK},
     {"framing", "newline", WEIR_FRAMING_NEWLINE},
     {"framing", "octet-counting", WEIR_FRAMING_OCTET_COUNTING},
     {"framing", "raw", WEIR_FRAMING_RAW},
+    {"framing", "relp", WEIR_FRAMING_RELP},
     {"delimiter", "escape", WEIR_DELIMITER_ESCAPE},
     {"delimiter", "refuse", WEIR_DELIMITER_REFUSE},
     {"delimiter", "pass", WEIR_DELIMITER_PASS},
@@ -167,6 +188,9 @@ static void test_init_gives_the_defaults(void **state)
         assert_int_equal(member_get(&options, ranges[index].name), ranges[index].initial);
     }
     assert_int_equal(options.confirm, WEIR_CONFIRM_AUTO);
+    assert_int_equal(options.refused, WEIR_REFUSED_RETRY);
+    assert_null(options.log);
+    assert_null(options.log_context);
     assert_int_equal(options.full, WEIR_FULL_DROP_NEWEST);
     assert_int_equal(options.framing, WEIR_FRAMING_NEWLINE);
     assert_int_equal(options.delimiter, WEIR_DELIMITER_ESCAPE);
@@ -272,10 +296,11 @@ static void test_names(void **state)
         accept(&options, nameds[index].name, nameds[index].text);
         assert_int_equal(member_get(&options, nameds[index].name), nameds[index].value);
     }
-    refuse("confirm", "maybe", "confirm 'maybe' is unknown; write auto|sent|peer");
+    refuse("confirm", "maybe", "confirm 'maybe' is unknown; write auto|sent|peer|ack");
+    refuse("refused", "ignore", "refused 'ignore' is unknown; write retry|drop");
     refuse("full", "drop_oldest", "write drop-newest|drop-oldest|block");
     refuse("full", "BLOCK", "is unknown");
-    refuse("framing", "", "framing '' is unknown; write newline|octet-counting|raw");
+    refuse("framing", "", "framing '' is unknown; write newline|octet-counting|raw|relp");
     refuse("delimiter", "1", "write escape|refuse|pass");
     refuse("header", "rfc3164", "write none|rfc5424");
     refuse("gap_records", "2", "write on|off");
@@ -315,6 +340,9 @@ static void test_unknown_names_are_told_the_nearest(void **state)
     refuse("retry-interval-max", "1", "the nearest is retry_interval_max_ms");
     refuse("Pool_size", "1", "there is no option 'Pool_size'");
     refuse("", "1", "there is no option ''");
+    // What only a program can set.
+    refuse("log", "1", "there is no option 'log'");
+    refuse("log_context", "1", "there is no option 'log_context'");
     struct weir_pool_options options;
     char why[WHY_BYTES];
     weir_pool_options_init(&options);
@@ -404,9 +432,20 @@ static void test_values_written_by_the_host_are_checked(void **state)
     BROKEN(epoch_bytes_max, (UINT64_C(1) << 40) + 1, "1099511627777 is out of range");
     BROKEN(epoch_interval_ms, 0, "0 is out of range");
     BROKEN(epoch_interval_ms, 86400001, "86400001 is out of range");
-    BROKEN(confirm, (enum weir_confirm)3, "3 is unknown; write auto|sent|peer");
+    BROKEN(failback_ms, 86400001, "86400001 is out of range; write 0 to 86400000");
+    BROKEN(keepalive_ms, 86400001, "86400001 is out of range");
+    BROKEN(tcp_user_timeout_ms, UINT32_MAX, "4294967295 is out of range");
+    BROKEN(notsent_bytes_max, 268435456, "268435456 is out of range");
+    BROKEN(window_messages, 0, "0 is out of range; write 1 to 4096");
+    BROKEN(window_messages, 4097, "4097 is out of range");
+    BROKEN(window_bytes, 0, "0 is out of range");
+    BROKEN(window_bytes, 268435456, "268435456 is out of range");
+    BROKEN(answer_timeout_ms, 0, "0 is out of range");
+    BROKEN(replay_bytes, (UINT64_C(1) << 40) + 1, "1099511627777 is out of range");
+    BROKEN(confirm, (enum weir_confirm)4, "4 is unknown; write auto|sent|peer|ack");
+    BROKEN(refused, (enum weir_refused)2, "2 is unknown; write retry|drop");
     BROKEN(full, (enum weir_full)3, "3 is unknown; write drop-newest|drop-oldest|block");
-    BROKEN(framing, (enum weir_framing)3, "3 is unknown; write newline|octet-counting|raw");
+    BROKEN(framing, (enum weir_framing)4, "4 is unknown; write newline|octet-counting|raw|relp");
     BROKEN(delimiter, (enum weir_delimiter_policy)3, "3 is unknown; write escape|refuse|pass");
     BROKEN(header, (enum weir_header)2, "2 is unknown; write none|rfc5424");
 #undef BROKEN
@@ -455,8 +494,8 @@ static void test_the_iterator_tells_the_truth(void **state)
             }
         }
     }
-    assert_int_equal(count, 24);
-    assert_int_equal(numeric, 19);
+    assert_int_equal(count, 33);
+    assert_int_equal(numeric, 28);
     assert_null(weir_option_at(count + 1));
     assert_null(weir_option_at(SIZE_MAX));
 }

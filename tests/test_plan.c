@@ -19,6 +19,7 @@
 #define STREAM "tcp://collector:601"
 #define DGRAM "unix-dgram:/run/log"
 #define UDP "udp://collector:514"
+#define RELP "relp://collector:2514"
 #define TEXT_32 "abcdefghijklmnopqrstuvwxyz012345"
 #define TEXT_128 TEXT_32 TEXT_32 TEXT_32 TEXT_32
 #define TEXT_256 TEXT_128 TEXT_128
@@ -93,9 +94,14 @@ static void test_defaults_make_this_plan(void **state)
     assert_int_equal(plan.endpoints[0].transport, WEIR_TRANSPORT_TCP);
     assert_string_equal(plan.endpoints[0].host, "collector");
     assert_int_equal(plan.endpoints[0].port, 601);
+    assert_int_equal(plan.levels[0], 0);
     assert_true(plan.stream);
+    assert_false(plan.relp);
     assert_false(plan.gap_records);
     assert_int_equal(plan.confirm, WEIR_CONFIRM_PEER);
+    assert_int_equal(plan.refused, WEIR_REFUSED_RETRY);
+    assert_null(plan.log);
+    assert_null(plan.log_context);
     assert_int_equal(plan.full, WEIR_FULL_DROP_NEWEST);
     assert_int_equal(plan.writers_count, 1);
     assert_int_equal(plan.message_bytes_max, 65536);
@@ -104,6 +110,14 @@ static void test_defaults_make_this_plan(void **state)
     assert_int_equal(plan.retry_interval_max_ms, 10000);
     assert_int_equal(plan.connect_timeout_ms, 5000);
     assert_int_equal(plan.stall_timeout_ms, 30000);
+    assert_int_equal(plan.failback_ms, 60000);
+    assert_int_equal(plan.keepalive_ms, 60000);
+    assert_int_equal(plan.tcp_user_timeout_ms, 30000);
+    assert_int_equal(plan.notsent_bytes_max, 131072);
+    assert_int_equal(plan.window_messages, 128);
+    assert_int_equal(plan.window_bytes, 1048576);
+    assert_int_equal(plan.answer_timeout_ms, 30000);
+    assert_int_equal(plan.replay_bytes, 0);
     assert_int_equal(plan.epoch_interval_ms, 10000);
     assert_int_equal(plan.buffer_bytes_max, 16777216);
     assert_int_equal(plan.row.flush_limit_bytes, 65536);
@@ -125,7 +139,12 @@ static void test_every_value_arrives(void **state)
     static const struct setting times[] = {
         {"flush_interval_ms", "11"},  {"retry_interval_ms", "12"}, {"retry_interval_max_ms", "13"},
         {"connect_timeout_ms", "14"}, {"stall_timeout_ms", "15"},  {"epoch_interval_ms", "16"},
-        {NULL, NULL}};
+        {"failback_ms", "17"},        {"keepalive_ms", "18"},      {"tcp_user_timeout_ms", "19"},
+        {"notsent_bytes_max", "20"},  {"answer_timeout_ms", "21"}, {"window_messages", "22"},
+        {"window_bytes", "23"},       {"replay_bytes", "24"},      {NULL, NULL}};
+    static const struct setting zeros[] = {{"failback_ms", "0"},         {"keepalive_ms", "0"},
+                                           {"tcp_user_timeout_ms", "0"}, {"notsent_bytes_max", "0"},
+                                           {"refused", "drop"},          {NULL, NULL}};
     static const struct setting others[] = {{"pool_size", "3"},
                                             {"message_bytes_max", "1000"},
                                             {"flush_limit_bytes", "2000"},
@@ -142,6 +161,20 @@ static void test_every_value_arrives(void **state)
     assert_int_equal(plan.connect_timeout_ms, 14);
     assert_int_equal(plan.stall_timeout_ms, 15);
     assert_int_equal(plan.epoch_interval_ms, 16);
+    assert_int_equal(plan.failback_ms, 17);
+    assert_int_equal(plan.keepalive_ms, 18);
+    assert_int_equal(plan.tcp_user_timeout_ms, 19);
+    assert_int_equal(plan.notsent_bytes_max, 20);
+    assert_int_equal(plan.answer_timeout_ms, 21);
+    assert_int_equal(plan.window_messages, 22);
+    assert_int_equal(plan.window_bytes, 23);
+    assert_int_equal(plan.replay_bytes, 24);
+    accept(RELP, zeros, &plan);
+    assert_int_equal(plan.failback_ms, 0);
+    assert_int_equal(plan.keepalive_ms, 0);
+    assert_int_equal(plan.tcp_user_timeout_ms, 0);
+    assert_int_equal(plan.notsent_bytes_max, 0);
+    assert_int_equal(plan.refused, WEIR_REFUSED_DROP);
     accept("unix:/run/x.sock", others, &plan);
     assert_int_equal(plan.writers_count, 3);
     assert_int_equal(plan.message_bytes_max, 1000);
@@ -153,18 +186,43 @@ static void test_every_value_arrives(void **state)
     assert_int_equal(plan.framer.delimiter, WEIR_DELIMITER_REFUSE);
 }
 
-// An epoch is what was asked for, and at most a quarter of what a writer's row holds.
-static void test_epochs_fit_into_the_row(void **state)
+static void line_ignore(void *log_context, const char *line)
+{
+    (void)log_context;
+    (void)line;
+}
+
+static void test_the_log_callback_arrives(void **state)
+{
+    (void)state;
+    struct weir_pool_options options;
+    struct weir_pool_plan plan;
+    int context = 0;
+    options_make(&options, STREAM, NULL);
+    options.log = line_ignore;
+    options.log_context = &context;
+    accept_options(&options, &plan);
+    assert_true(plan.log == line_ignore);
+    assert_ptr_equal(plan.log_context, &context);
+}
+
+// Epochs and the replay are what was asked for, and at most a quarter of what a writer's row holds.
+static void test_epochs_and_replay_fit_into_the_row(void **state)
 {
     (void)state;
     static const struct {
         const char *text;
         uint64_t bytes;
-    } cases[] = {{"0", 0},         {"1", 1},           {"10000", 10000},
-                 {"64k", 65536}, {"100m", UINT64_MAX}, {"1024g", UINT64_MAX}};
+    } cases[] = {{"0", 0},
+                 {"1", 1},
+                 {"10000", 10000},
+                 {"64k", 65536},
+                 {"100m", UINT64_MAX},
+                 {"1024g", UINT64_MAX}};
     struct weir_pool_plan plan;
     for (size_t index = 0; index < COUNT(cases); index++) {
         const struct setting settings[] = {{"epoch_bytes_max", cases[index].text},
+                                           {"replay_bytes", cases[index].text},
                                            {"message_bytes_max", "4096"},
                                            {"flush_limit_bytes", "4096"},
                                            {"buffer_bytes_max", "4m"},
@@ -174,6 +232,7 @@ static void test_epochs_fit_into_the_row(void **state)
         assert_true(quarter > 65536);
         uint64_t bytes = cases[index].bytes;
         assert_int_equal(plan.epoch_bytes, bytes < quarter ? bytes : quarter);
+        assert_int_equal(plan.replay_bytes, bytes < quarter ? bytes : quarter);
     }
 }
 
@@ -196,6 +255,14 @@ static void test_endpoint_lists(void **state)
         {NULL, "endpoint is missing; write"},
         {"", "endpoint is missing; write"},
         {",", "endpoint: entry 1 of the list is empty"},
+        {"|", "endpoint: entry 1 of the list is empty; one comma or '|' stands between two"},
+        {"tcp://a:1|", "endpoint: entry 2 of the list is empty"},
+        {"|tcp://a:1", "endpoint: entry 1 of the list is empty"},
+        {"tcp://a:1||tcp://b:2", "endpoint: entry 2 of the list is empty"},
+        {"tcp://a:1|,tcp://b:2", "endpoint: entry 2 of the list is empty"},
+        {"tcp://a:1,|tcp://b:2", "endpoint: entry 2 of the list is empty"},
+        {"tcp://a:1|tcp://b", "endpoint: entry 2: the port is missing"},
+        {"tcp://a:1;tcp://b:2", "endpoint: entry 1: "},
         {"tcp://a:1,", "endpoint: entry 2 of the list is empty"},
         {",tcp://a:1", "endpoint: entry 1 of the list is empty"},
         {"tcp://a:1,,tcp://b:2", "endpoint: entry 2 of the list is empty"},
@@ -205,13 +272,25 @@ static void test_endpoint_lists(void **state)
         {"tcp://a:1,tcp://b:2,tcp://c:3,tcp://d:4,tcp://e:5,tcp://f:6,tcp://g:7,tcp://h:8,tcp://"
          "i:9",
          "endpoint: the list has more than 8 entries"},
+        {"tcp://a:1|tcp://b:2|tcp://c:3|tcp://d:4|tcp://e:5|tcp://f:6|tcp://g:7|tcp://h:8|tcp://"
+         "i:9",
+         "endpoint: the list has more than 8 entries"},
+        {"relp://a:1,tcp://b:2", "endpoint: entry 2 is a stream and those before it are RELP "
+                                 "servers; one list holds one kind"},
+        {"tcp://b:2,relp://a:1", "endpoint: entry 2 is a RELP server and those before it are "
+                                 "streams"},
+        {"relp://a:1|unix:/b", "endpoint: entry 2 is a stream and those before it are RELP"},
+        {"relp://a:1|relp://b:1|udp://c:1", "endpoint: entry 3 is a datagram socket and those "
+                                            "before it are RELP servers"},
+        {"udp://c:1|relp://a:1", "entry 2 is a RELP server and those before it are datagram "
+                                 "sockets"},
         {"tcp://a:1,udp://b:2", "endpoint: entry 2 is a datagram socket and those before it are "
                                 "streams"},
         {"unix-dgram:/a,udp://b:2,unix:/c", "endpoint: entry 3 is a stream and those before it are "
                                             "datagram sockets"},
         {"tcp://" TEXT_256 TEXT_32 ":1", "endpoint: entry 1 has 296 characters; none is longer"},
-        {"tcp://" TEXT_256 "abcd:601", "entry 1 has 270 characters; none is longer than 269"},
-        {"tcp://" TEXT_256 "abc:601", "endpoint: entry 1: the "},
+        {"tcp://" TEXT_256 "abcde:601", "entry 1 has 271 characters; none is longer than 270"},
+        {"tcp://" TEXT_256 "abcd:601", "endpoint: entry 1: the "},
         // Cut at the buffer's end this would be a valid one.
         {"unix:@" TEXT_32 ","
          "tcp://" TEXT_256 TEXT_256,
@@ -220,6 +299,61 @@ static void test_endpoint_lists(void **state)
     for (size_t index = 0; index < COUNT(bad); index++) {
         options_make(&options, bad[index].name, NULL);
         refuse_options(&options, bad[index].value);
+    }
+}
+
+// What is between commas is one level.
+static void test_levels(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *endpoint;
+        const char *levels;
+    } cases[] = {
+        {STREAM, "0"},
+        {"tcp://a:1|tcp://b:2", "00"},
+        {"tcp://a:1,tcp://b:2", "01"},
+        {"relp://a:1|relp://b:2,relp://c:3|relp://d:4|relp://e:5,relp://f:6", "001112"},
+        {"unix:/a,tcp://b:2|unix:@c", "011"},
+        {"udp://a:1|udp://b:2,unix-dgram:/c", "001"},
+        {"tcp://a:1,tcp://b:2,tcp://c:3,tcp://d:4,tcp://e:5,tcp://f:6,tcp://g:7,tcp://h:8",
+         "01234567"},
+        {"tcp://a:1|tcp://b:2|tcp://c:3|tcp://d:4|tcp://e:5|tcp://f:6|tcp://g:7|tcp://h:8",
+         "00000000"},
+        {"tcp://a:1|tcp://b:2|tcp://a:1,tcp://c:3", "0001"}, // two shares for the first
+    };
+    for (size_t index = 0; index < COUNT(cases); index++) {
+        struct weir_pool_plan plan;
+        accept(cases[index].endpoint, NULL, &plan);
+        assert_int_equal(plan.endpoints_count, strlen(cases[index].levels));
+        for (uint32_t entry = 0; entry < plan.endpoints_count; entry++) {
+            assert_int_equal(plan.levels[entry], cases[index].levels[entry] - '0');
+        }
+    }
+}
+
+static void test_nothing_stands_in_for_itself(void **state)
+{
+    (void)state;
+    static const struct setting bad[] = {
+        {"tcp://a:1,tcp://a:1", "endpoint: entry 2 is the same as entry 1, for which it should "
+                                "stand in"},
+        {"tcp://a:1|tcp://b:2,tcp://c:3,tcp://b:2", "endpoint: entry 4 is the same as entry 2"},
+        {"unix:/a,unix:/b|unix:/a", "endpoint: entry 3 is the same as entry 1"},
+        {"relp://[::1]:9,relp://[::1]:9", "after a comma write another one"},
+    };
+    static const char *const good[] = {"tcp://a:1,tcp://a:2", "tcp://a:1,tcp://b:1",
+                                       "unix:/a,unix:@a", "udp://a:1,unix-dgram:/a",
+                                       "unix:/a|unix:/a"};
+    struct weir_pool_options options;
+    struct weir_pool_plan plan;
+    for (size_t index = 0; index < COUNT(bad); index++) {
+        options_make(&options, bad[index].name, NULL);
+        refuse_options(&options, bad[index].value);
+    }
+    for (size_t index = 0; index < COUNT(good); index++) {
+        accept(good[index], NULL, &plan);
+        assert_int_equal(plan.endpoints_count, 2);
     }
 }
 
@@ -236,6 +370,7 @@ static void test_confirm_is_resolved(void **state)
         {"unix:@x", "sent", WEIR_CONFIRM_SENT}, {"unix:@x", "peer", WEIR_CONFIRM_PEER},
         {UDP, "auto", WEIR_CONFIRM_SENT},       {UDP, "sent", WEIR_CONFIRM_SENT},
         {DGRAM, "auto", WEIR_CONFIRM_SENT},     {DGRAM, "sent", WEIR_CONFIRM_SENT},
+        {RELP, "auto", WEIR_CONFIRM_ACK},       {RELP, "ack", WEIR_CONFIRM_ACK},
     };
     struct weir_pool_plan plan;
     struct weir_pool_options options;
@@ -249,6 +384,105 @@ static void test_confirm_is_resolved(void **state)
     refuse_options(&options, "confirm peer needs a stream");
     options_make(&options, DGRAM, peer);
     refuse_options(&options, "write confirm sent");
+}
+
+// RELP answers each message, and nothing else does.
+static void test_confirm_ack_is_relp(void **state)
+{
+    (void)state;
+    static const struct setting ack[] = {{"confirm", "ack"}, {NULL, NULL}};
+    static const struct setting peer[] = {{"confirm", "peer"}, {NULL, NULL}};
+    static const struct setting sent[] = {{"confirm", "sent"}, {NULL, NULL}};
+    static const char *const others[] = {STREAM, "unix:@x", UDP, DGRAM};
+    struct weir_pool_options options;
+    struct weir_pool_plan plan;
+    for (size_t index = 0; index < COUNT(others); index++) {
+        options_make(&options, others[index], ack);
+        refuse_options(&options, "confirm ack needs a collector that answers, and the endpoint is "
+                                 "no RELP server; write relp://host:port");
+    }
+    options_make(&options, RELP, peer);
+    refuse_options(&options, "confirm peer is not for relp:// endpoints, where each message is "
+                             "answered; write confirm ack, or nothing");
+    options_make(&options, RELP, sent);
+    refuse_options(&options, "confirm sent is not for relp:// endpoints");
+    accept(RELP, ack, &plan);
+    assert_true(plan.relp && plan.stream);
+    assert_int_equal(plan.endpoints[0].transport, WEIR_TRANSPORT_RELP);
+    accept("relp://a:1|relp://b:2,relp://c:3", NULL, &plan);
+    assert_true(plan.relp && plan.stream);
+    assert_int_equal(plan.endpoints_count, 3);
+}
+
+static void test_framing_of_relp_is_its_own(void **state)
+{
+    (void)state;
+    static const struct setting relp[] = {{"framing", "relp"}, {"header", "rfc5424"}, {NULL, NULL}};
+    static const struct setting octets[] = {{"framing", "octet-counting"}, {NULL, NULL}};
+    static const struct setting raw[] = {{"framing", "raw"}, {NULL, NULL}};
+    static const char *const others[] = {STREAM, "unix:@x", UDP, DGRAM};
+    struct weir_pool_options options;
+    struct weir_pool_plan plan;
+    accept(RELP, NULL, &plan);
+    assert_int_equal(plan.framer.framing, WEIR_FRAMING_RELP);
+    accept(RELP, relp, &plan);
+    assert_int_equal(plan.framer.framing, WEIR_FRAMING_RELP);
+    assert_int_equal(plan.framer.header, WEIR_HEADER_RFC5424);
+    options_make(&options, RELP, octets);
+    refuse_options(&options, "framing octet-counting is not for relp:// endpoints, which have "
+                             "their own; write framing relp, or nothing");
+    options_make(&options, RELP, raw);
+    refuse_options(&options, "framing raw is not for relp:// endpoints");
+    for (size_t index = 0; index < COUNT(others); index++) {
+        options_make(&options, others[index], relp);
+        refuse_options(&options, "framing relp is for relp:// endpoints, and this is none");
+    }
+}
+
+// It is for what a peer read and may have lost: nothing else is proven in that way.
+static void test_replay_needs_confirm_peer(void **state)
+{
+    (void)state;
+    static const struct setting replay[] = {{"replay_bytes", "64k"}, {NULL, NULL}};
+    static const struct setting sent[] = {{"replay_bytes", "1"}, {"confirm", "sent"}, {NULL, NULL}};
+    struct weir_pool_options options;
+    struct weir_pool_plan plan;
+    accept(STREAM, replay, &plan);
+    assert_int_equal(plan.replay_bytes, 65536);
+    accept("unix:@x", replay, &plan);
+    assert_int_equal(plan.replay_bytes, 65536);
+    options_make(&options, RELP, replay);
+    refuse_options(&options, "replay_bytes 65536 needs confirm peer; with confirm ack only what");
+    options_make(&options, UDP, replay);
+    refuse_options(&options, "replay_bytes 65536 needs confirm peer; with confirm sent nobody");
+    options_make(&options, DGRAM, replay);
+    refuse_options(&options, "write replay_bytes 0, or nothing");
+    options_make(&options, STREAM, sent);
+    refuse_options(&options, "replay_bytes 1 needs confirm peer; with confirm sent");
+    options.replay_bytes = 0;
+    accept_options(&options, &plan);
+}
+
+// What has no use with an endpoint does no harm either: one set of options serves several lists.
+static void test_options_without_a_use_are_taken(void **state)
+{
+    (void)state;
+    static const struct setting settings[] = {{"failback_ms", "1"},
+                                              {"keepalive_ms", "1"},
+                                              {"tcp_user_timeout_ms", "1"},
+                                              {"window_messages", "1"},
+                                              {"window_bytes", "1"},
+                                              {"answer_timeout_ms", "1"},
+                                              {"refused", "drop"},
+                                              {"notsent_bytes_max", "1"},
+                                              {"epoch_bytes_max", "1"},
+                                              {"delimiter", "refuse"},
+                                              {NULL, NULL}};
+    static const char *const endpoints[] = {STREAM, RELP, "unix:@x", UDP, DGRAM};
+    struct weir_pool_plan plan;
+    for (size_t index = 0; index < COUNT(endpoints); index++) {
+        accept(endpoints[index], settings, &plan);
+    }
 }
 
 static void test_framing_of_datagrams_is_raw(void **state)
@@ -340,6 +574,8 @@ static void test_a_message_must_hold_its_frame(void **state)
     expect_least_message(STREAM, header_octets, 3 + 6 + 27 + 1 + 2 + 2 + 2 + 2 + 2 + 1,
                          "with this framing and header a message of one byte takes up to 48");
     expect_least_message(DGRAM, NULL, 1, "");
+    expect_least_message(RELP, NULL, 21, "takes up to 21"); // "000000000 syslog 1 x\n"
+    expect_least_message(RELP, gaps, 9 + 8 + 4 + 160 + 1, "message_bytes_max 181 is too small");
     expect_least_message(STREAM, gaps, 161, "with gap_records on, a record of what was lost");
     expect_least_message(DGRAM, gaps, 160, "message_bytes_max 159 is too small");
 }
@@ -518,7 +754,12 @@ static void check_plan(const struct weir_pool_options *options, const struct wei
     assert_true(weir_framer_prefix_bytes_max(&plan->framer, 1) + 1 +
                     weir_framer_suffix_bytes(&plan->framer) <=
                 plan->message_bytes_max);
-    assert_true(plan->confirm == WEIR_CONFIRM_SENT || plan->confirm == WEIR_CONFIRM_PEER);
+    assert_true(plan->confirm == WEIR_CONFIRM_SENT || plan->stream);
+    assert_true(plan->confirm != WEIR_CONFIRM_AUTO);
+    assert_int_equal(plan->confirm == WEIR_CONFIRM_ACK, plan->relp);
+    assert_int_equal(plan->framer.framing == WEIR_FRAMING_RELP, plan->relp);
+    assert_true(plan->replay_bytes == 0 || plan->confirm == WEIR_CONFIRM_PEER);
+    assert_true(plan->replay_bytes <= options->replay_bytes);
 #ifndef WEIR_LIMITS_TINY
     uint64_t payload = (uint64_t)row.flush_limit_bytes + row.message_bytes_max;
     uint64_t index_bytes = UINT64_C(12) * row.segment_messages_max;
@@ -553,7 +794,8 @@ static void check_row(const struct weir_pool_plan *plan)
 static void test_random_options(void **state)
 {
     (void)state;
-    static const char *const endpoints[] = {STREAM, DGRAM, UDP, "unix:/a,tcp://b:1"};
+    static const char *const endpoints[] = {
+        STREAM, DGRAM, UDP, RELP, "unix:/a,tcp://b:1", "relp://a:1|relp://b:1"};
     uint64_t random = seed_get();
     unsigned accepted = 0, refused = 0, made = 0;
     for (unsigned run = 0; run < RANDOM_RUNS; run++) {
@@ -570,9 +812,13 @@ static void test_random_options(void **state)
             (uint32_t)random_between(&random, 1, small ? 4096 : WEIR_MESSAGE_BYTES_MAX);
         options.flush_limit_bytes =
             (uint32_t)random_between(&random, 1, small ? 8192 : WEIR_FLUSH_LIMIT_BYTES_MAX);
-        options.framing = (enum weir_framing)(random_next(&random) % 3);
+        // Mostly what suits every endpoint.
+        bool suits = random_next(&random) % 4 > 0;
+        options.framing =
+            suits ? WEIR_FRAMING_NEWLINE : (enum weir_framing)(random_next(&random) % 4);
         options.header = (enum weir_header)(random_next(&random) % 2);
-        options.confirm = (enum weir_confirm)(random_next(&random) % 3);
+        options.confirm = suits ? WEIR_CONFIRM_AUTO : (enum weir_confirm)(random_next(&random) % 4);
+        options.replay_bytes = random_next(&random) % 8 == 0 ? random_next(&random) % 100000 : 0;
         options.gap_records = random_next(&random) % 2 == 0;
         int error = weir_pool_options_check(&options, &plan, why, sizeof(why));
         if (error != 0) {
@@ -598,9 +844,16 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_defaults_make_this_plan),
         cmocka_unit_test(test_every_value_arrives),
-        cmocka_unit_test(test_epochs_fit_into_the_row),
+        cmocka_unit_test(test_the_log_callback_arrives),
+        cmocka_unit_test(test_epochs_and_replay_fit_into_the_row),
         cmocka_unit_test(test_endpoint_lists),
+        cmocka_unit_test(test_levels),
+        cmocka_unit_test(test_nothing_stands_in_for_itself),
         cmocka_unit_test(test_confirm_is_resolved),
+        cmocka_unit_test(test_confirm_ack_is_relp),
+        cmocka_unit_test(test_framing_of_relp_is_its_own),
+        cmocka_unit_test(test_replay_needs_confirm_peer),
+        cmocka_unit_test(test_options_without_a_use_are_taken),
         cmocka_unit_test(test_framing_of_datagrams_is_raw),
         cmocka_unit_test(test_udp_has_a_largest_message),
         cmocka_unit_test(test_a_message_must_hold_its_frame),

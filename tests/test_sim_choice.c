@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "sim/input.h"
 #include "tests/support_random.h"
 
 #define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
@@ -650,8 +651,8 @@ static void test_what_does_not_apply_is_told(void **state)
 
     const uint8_t reduced[] = {WEIR_SIM_SEND, 0, 0, 0, 4, 0};
     begin_bytes(reduced, sizeof(reduced));
-    assert_int_equal(sim_choose(choices, WEIR_SIM_SEND, 0, 3), 1);
-    begin_replay(few, 1); // bytes are taken modulo the options, lists are not
+    assert_int_equal(sim_choose(choices, WEIR_SIM_SEND, 0, 3), 2);
+    begin_replay(few, 1); // values of bytes are reduced to the options, those of lists are not
     assert_int_equal(sim_choose(choices, WEIR_SIM_SEND, 0, 2), 0);
 
     begin_seed(1, WEIR_SIM_RANDOM);
@@ -714,13 +715,13 @@ static void test_bytes_answer_as_documented(void **state)
         0,
         0,
         7,
-        0, // the next one: 7 mod 4
+        0, // the next one: beyond 1 .. 3, 7 is 1
         WEIR_SIM_SEND,
         1 + SIM_THREADS_MAX,
         1,
         0,
         0,
-        1, // one later: 256 mod 4, benign
+        1, // one later: 256 is 1
         WEIR_SIM_SEND,
         1,
         0,
@@ -740,7 +741,7 @@ static void test_bytes_answer_as_documented(void **state)
         1, // unfinished: left out
     };
     begin_bytes(bytes, sizeof(bytes));
-    static const uint32_t sends[] = {0, 0, 1, 3, 0, 0, 2, 0, 0};
+    static const uint32_t sends[] = {0, 0, 1, 1, 0, 1, 2, 0, 0};
     for (size_t index = 0; index < COUNT_OF(sends); index++) {
         assert_int_equal(sim_choose(choices, WEIR_SIM_SEND, 1, 4), sends[index]);
         assert_int_equal(sim_choose(choices, WEIR_SIM_SEND, 0, 4), 0);
@@ -790,7 +791,7 @@ static void test_encoded_deviations_are_the_same_run(void **state)
         walk(seeded, WALK_DECISIONS);
         size_t count = 0;
         const struct weir_sim_deviation *record = sim_choices_deviations(choices, &count);
-        size_t length = sim_choices_encode(record, count, bytes, sizeof(bytes));
+        size_t length = sim_input_encode(record, count, bytes, sizeof(bytes));
         assert_int_equal(length, 6 * count);
         begin_bytes(bytes, length);
         walk(decoded, WALK_DECISIONS);
@@ -805,31 +806,106 @@ static void test_encoding_of_far_and_large(void **state)
         {WEIR_SIM_SEND, 0, 65535, 1},  // one record
         {WEIR_SIM_SEND, 0, 131072, 2}, // 65536 between: two
         {WEIR_SIM_RECV, 2, 300000, 1}, // five
-        {WEIR_SIM_WORK, 0, 0, 70000},  // more than a record holds
+        {WEIR_SIM_WORK, 0, 0, 70000},  // wide
+        {WEIR_SIM_WORK, 0, 9, 3000000000}, // wide, after one that leads there
         {WEIR_SIM_KINDS_COUNT, 0, 0, 1}, {WEIR_SIM_SEND, SIM_THREADS_MAX, 0, 1},
     };
     uint8_t bytes[100];
     memset(bytes, 0xee, sizeof(bytes));
-    size_t length = sim_choices_encode(list, COUNT_OF(list), bytes, sizeof(bytes));
-    assert_int_equal(length, 6 * 9);
+    size_t length = sim_input_encode(list, COUNT_OF(list), bytes, sizeof(bytes));
+    assert_int_equal(length, 6 * 11);
     begin_bytes(bytes, length);
     for (uint32_t number = 0; number <= 300000; number++) {
         uint32_t send = number == 65535 ? 1 : number == 131072 ? 2 : 0;
         assert_int_equal(sim_choose(choices, WEIR_SIM_SEND, 0, 3), send);
         assert_int_equal(sim_choose(choices, WEIR_SIM_RECV, 2, 3), number == 300000);
     }
-    assert_int_equal(sim_choose(choices, WEIR_SIM_WORK, 0, 100000), 65535);
+    for (uint32_t number = 0; number < 20; number++) {
+        uint32_t work = number == 0 ? 70000 : number == 9 ? 3000000000 : 0;
+        assert_int_equal(sim_choose(choices, WEIR_SIM_WORK, 0, UINT32_MAX), work);
+    }
+    struct weir_sim_deviation decoded[COUNT_OF(list)];
+    assert_int_equal(sim_input_decode(bytes, length, decoded, COUNT_OF(decoded)), 5);
+    assert_memory_equal(decoded, list, 5 * sizeof(list[0]));
+    assert_int_equal(sim_input_decode(bytes, length, decoded, 2), 2);
     for (size_t room = 0; room <= length; room++) {
         uint8_t part[100];
         memset(part, 0xee, sizeof(part));
-        assert_int_equal(sim_choices_encode(list, COUNT_OF(list), part, room), length);
+        assert_int_equal(sim_input_encode(list, COUNT_OF(list), part, room), length);
         size_t whole = room / 6 * 6;
         assert_memory_equal(part, bytes, whole);
         for (size_t index = whole; index < sizeof(part); index++) {
             assert_int_equal(part[index], 0xee);
         }
     }
-    assert_int_equal(sim_choices_encode(NULL, 0, NULL, 0), 0);
+    assert_int_equal(sim_input_encode(NULL, 0, NULL, 0), 0);
+}
+
+// Draws that no record answers are the seed's; a record changes its own draw and no other.
+static void test_draws_of_an_input(void **state)
+{
+    (void)state;
+    enum { DRAWS = 50, CHANGED = 7, OPTIONS = 1000 };
+    const uint8_t record[] = {WEIR_SIM_WORK, 0, CHANGED, 0, 5, 0};
+    uint32_t plain[DRAWS], other[DRAWS];
+    uint32_t benign = 0, same = 0;
+    struct weir_sim_options options = {.seed = 11, .bytes = record};
+    sim_choices_begin(choices, &options, 0);
+    for (uint32_t index = 0; index < DRAWS; index++) {
+        plain[index] = sim_choose(choices, WEIR_SIM_WORK, 0, OPTIONS);
+        benign += plain[index] == 0;
+        assert_int_equal(sim_choose(choices, WEIR_SIM_SEND, 0, OPTIONS), 0);
+    }
+    assert_true(benign < 5);
+    options.bytes_count = sizeof(record);
+    sim_choices_begin(choices, &options, 0);
+    for (uint32_t index = 0; index < DRAWS; index++) {
+        uint32_t value = sim_choose(choices, WEIR_SIM_WORK, 0, OPTIONS);
+        assert_int_equal(value, index == CHANGED ? 5 : plain[index]);
+    }
+    options.seed = 12;
+    sim_choices_begin(choices, &options, 0);
+    for (uint32_t index = 0; index < DRAWS; index++) {
+        other[index] = sim_choose(choices, WEIR_SIM_WORK, 0, OPTIONS);
+        same += other[index] == plain[index];
+    }
+    assert_true(same < 5);
+    size_t count = 0;
+    (void)sim_choices_deviations(choices, &count);
+    assert_true(count > DRAWS - 5); // what was drawn is on record
+}
+
+static void test_header_of_an_input(void **state)
+{
+    (void)state;
+    static const struct weir_sim_scenario scenarios[] = {{.name = "one"}, {.name = "two"}};
+    uint8_t bytes[SIM_INPUT_HEADER + 7];
+    struct sim_input_header header = {sim_input_scenario_id("two"), UINT32_C(0x89abcdef)};
+    struct sim_input_header again;
+    struct weir_sim_options options = {.seed = 0};
+    memset(bytes, 0xee, sizeof(bytes));
+    sim_input_header_write(&header, bytes);
+    assert_int_equal(bytes[SIM_INPUT_HEADER], 0xee);
+    sim_input_header_read(bytes, sizeof(bytes), &again);
+    assert_memory_equal(&header, &again, sizeof(header));
+    assert_int_equal(sim_input_scenario(&header, scenarios, 2), 1);
+    for (uint32_t id = 0; id < 100; id++) {
+        const struct sim_input_header unknown = {id, 0};
+        assert_true(sim_input_scenario(&unknown, scenarios, 2) < 2);
+        assert_int_equal(sim_input_scenario(&unknown, scenarios, 1), 0);
+    }
+    sim_input_options(bytes, sizeof(bytes), &options);
+    assert_int_equal(options.seed, 0x89abcdef);
+    assert_ptr_equal(options.bytes, bytes + SIM_INPUT_HEADER);
+    assert_int_equal(options.bytes_count, 7);
+    for (size_t count = 0; count <= SIM_INPUT_HEADER; count++) {
+        sim_input_header_read(bytes, count, &again);
+        uint32_t mask = count >= 4 ? UINT32_MAX : (1u << 8 * count) - 1;
+        assert_int_equal(again.scenario_id, header.scenario_id & mask);
+        sim_input_options(bytes, count, &options);
+        assert_non_null(options.bytes);
+        assert_int_equal(options.bytes_count, 0);
+    }
 }
 
 // ---- Exhaustive search ----
@@ -1008,6 +1084,8 @@ int main(void)
         TEST(test_a_short_list_after_a_long_one_leaves_nothing),
         TEST(test_bytes_answer_as_documented),
         TEST(test_any_bytes_are_a_run_that_replays),
+        TEST(test_draws_of_an_input),
+        TEST(test_header_of_an_input),
         TEST(test_encoded_deviations_are_the_same_run),
         TEST(test_encoding_of_far_and_large),
         TEST(test_search_visits_each_path_once_in_a_stable_order),

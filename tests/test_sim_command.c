@@ -376,8 +376,8 @@ static void bad_words_are_refused(void **state)
 static void help_and_version_are_there(void **state)
 {
     (void)state;
-    static const char *const subcommands[] = {"run",  "replay", "shrink",  "explain", "check",
-                                              "hash", "story",  "exhaust", "list"};
+    static const char *const subcommands[] = {"run",   "replay", "shrink", "explain", "convert",
+                                              "check", "hash",   "story",  "exhaust", "list"};
     for (size_t i = 0; i < sizeof subcommands / sizeof subcommands[0]; i++) {
         char line[64];
         char usage[64];
@@ -641,6 +641,48 @@ static void a_failure_shrinks_and_is_explained(void **state)
     assert_says(output, "\"event\":\"replay\",\"status\":10,\"verdict\":\"safety\"");
 }
 
+// From a run that failed to a fuzzer's input and back: the same run, which shrinks as ever.
+static void a_replay_file_and_an_input_become_each_other(void **state)
+{
+    (void)state;
+    char line[512];
+    struct sim_record found;
+    struct sim_record back;
+    char why[256];
+    assert_int_equal(command("run --seeds 0..5000 --scenario interleaves --failures y"),
+                     WEIR_SIM_SAFETY);
+    const char *again = strstr(output, "again:      weir-sim replay ");
+    assert_non_null(again);
+    char path[256];
+    snprintf(path, sizeof path, "%.*s", (int)strcspn(again + 28, "\n"), again + 28);
+    snprintf(line, sizeof line, "convert %s -o found.input", path);
+    assert_int_equal(command(line), 0);
+    assert_int_equal(command("convert found.input"), 0);
+    assert_says(output, "verdict     safety: in-between");
+    assert_int_equal(command("replay found.input.replay"), WEIR_SIM_SAFETY);
+    assert_says(output, "as recorded");
+    assert_int_equal(sim_record_read(&found, path, why, sizeof why), 0);
+    assert_int_equal(sim_record_read(&back, "found.input.replay", why, sizeof why), 0);
+    assert_int_equal(found.hash, back.hash);
+    assert_int_equal(found.deviations_count, back.deviations_count);
+    assert_memory_equal(found.deviations, back.deviations,
+                        found.deviations_count * sizeof *found.deviations);
+    sim_record_deinit(&found);
+    sim_record_deinit(&back);
+    assert_int_equal(command("shrink found.input.replay -o less.replay"), 0);
+    assert_int_equal(command("explain less.replay"), 0);
+    // Any bytes are an input; a file that only begins as a replay file is none.
+    assert_int_equal(command("convert /dev/null -o empty.replay"), 0);
+    assert_int_equal(command("convert no/where"), SIM_EXIT_SYSTEM);
+    assert_int_equal(command("convert found.input -o no/where"), SIM_EXIT_SYSTEM);
+    assert_int_equal(command("convert less.replay -o no/where"), SIM_EXIT_SYSTEM);
+    FILE *file = fopen("cut.replay", "wbe");
+    assert_non_null(file);
+    fputs(SIM_RECORD_MAGIC "1\n", file);
+    fclose(file);
+    assert_int_equal(command("convert cut.replay"), WEIR_SIM_EXIT_FILE);
+}
+
 static void records_that_do_not_fit_are_told(void **state)
 {
     (void)state;
@@ -747,6 +789,7 @@ int main(void)
         cmocka_unit_test(a_loop_without_an_end_is_a_liveness_failure),
         cmocka_unit_test(state_that_survives_runs_is_told),
         cmocka_unit_test(a_failure_shrinks_and_is_explained),
+        cmocka_unit_test(a_replay_file_and_an_input_become_each_other),
         cmocka_unit_test(records_that_do_not_fit_are_told),
         cmocka_unit_test(a_search_finds_the_failure_or_says_that_there_is_none),
         cmocka_unit_test(hashes_do_not_depend_on_poison_or_company),

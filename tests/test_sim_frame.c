@@ -116,6 +116,167 @@ static void frames_in_pieces(void **unused)
     }
 }
 
+// ---- RELP ----
+
+// Feeds all of it, in pieces of this size.  returns  how many frames were whole before one was bad,
+// or all bytes were used: then *bad is false.
+static uint32_t relp_feed(struct sim_frame *frame, const char *stream, size_t count, size_t piece,
+                          bool *bad)
+{
+    uint32_t whole = 0;
+    *bad = false;
+    for (size_t at = 0; at < count;) {
+        size_t used, left = count - at < piece ? count - at : piece;
+        enum sim_frame_result result =
+            sim_frame_feed(frame, (const unsigned char *)stream + at, left, &used);
+        assert_true(used > 0 && used <= left);
+        at += used;
+        if (result == SIM_FRAME_BAD) {
+            *bad = true;
+            return whole;
+        }
+        if (result == SIM_FRAME_WHOLE) {
+            whole++;
+            sim_frame_next(frame);
+            assert_false(sim_frame_inside(frame));
+        } else {
+            assert_true(sim_frame_inside(frame));
+        }
+    }
+    return whole;
+}
+
+static uint32_t relp_text(const char *stream, bool *bad)
+{
+    struct sim_frame frame;
+    unsigned char kept[100];
+    sim_frame_init(&frame, WEIR_FRAMING_RELP, kept, sizeof(kept));
+    return relp_feed(&frame, stream, strlen(stream), strlen(stream), bad);
+}
+
+static void relp_in_pieces(void **unused)
+{
+    (void)unused;
+    static const char stream[] = "1 open 15 relp_version=0\n\n000000002 syslog 5 a\nb c\n"
+                                 "0003 syslog 3 3 \n\n4 close 0\n";
+    unsigned char kept[20];
+    for (size_t piece = 1; piece < sizeof(stream); piece++) {
+        struct sim_frame frame;
+        bool bad;
+        sim_frame_init(&frame, WEIR_FRAMING_RELP, kept, sizeof(kept));
+        assert_int_equal(relp_feed(&frame, stream, sizeof(stream) - 1, piece, &bad), 4);
+        assert_false(bad);
+        assert_int_equal(frame.number, 4);
+        assert_int_equal(frame.use, SIM_FRAME_CLOSE);
+    }
+    // What a message's frame carries, and whether one is under way.
+    struct sim_frame frame;
+    size_t used;
+    sim_frame_init(&frame, WEIR_FRAMING_RELP, kept, sizeof(kept));
+    const unsigned char *at = (const unsigned char *)stream;
+    assert_int_equal(sim_frame_feed(&frame, at, 10, &used), SIM_FRAME_MORE);
+    assert_false(sim_frame_inside_message(&frame));
+    assert_int_equal(sim_frame_feed(&frame, at + 10, 100, &used), SIM_FRAME_WHOLE);
+    assert_int_equal(frame.use, SIM_FRAME_OPEN);
+    at += 10 + used;
+    sim_frame_next(&frame);
+    assert_int_equal(sim_frame_feed(&frame, at, 16, &used), SIM_FRAME_MORE);
+    assert_false(sim_frame_inside_message(&frame)); // the command is not known to be over
+    assert_int_equal(sim_frame_feed(&frame, at + 16, 1, &used), SIM_FRAME_MORE);
+    assert_true(sim_frame_inside_message(&frame));
+    assert_int_equal(sim_frame_feed(&frame, at + 17, 100, &used), SIM_FRAME_WHOLE);
+    assert_int_equal(frame.use, SIM_FRAME_SYSLOG);
+    assert_int_equal(frame.number, 2);
+    assert_int_equal(frame.count, 5);
+    assert_memory_equal(kept, "a\nb c", 5);
+}
+
+static void relp_wrong(void **unused)
+{
+    (void)unused;
+    static const struct {
+        const char *stream;
+        uint32_t whole;
+    } wrong[] = {
+        {"2 open 1 x\n", 0},                                          // not the first number
+        {"0 open 1 x\n", 0},                                          // no number at all
+        {"1 syslog 1 x\n", 0},                                        // before the open
+        {"1 close 0\n", 0},                                           // likewise
+        {"1 open 1 x\n2 open 1 x\n", 1},                              // a second time
+        {"1 open 1 x\n1 syslog 1 x\n", 1},                            // the same number again
+        {"1 open 1 x\n3 syslog 1 x\n", 1},                            // one left out
+        {"1 open 1 x\n2 close 0\n3 syslog 1 x\n", 2},                 // after the close
+        {"1 open 1 x\n2 close 0\n3 close 0\n", 2},                    // likewise
+        {"1 open 1 x\n2 rsp 6 200 OK\n", 1},                          // what only servers say
+        {"1 open 1 x\n2 syslog 1 xy\n", 1},                           // longer than it says
+        {"1 open 1 x\n2 syslog 0 \n", 1},                             // a blank before nothing
+        {"1 open 1 x\n2 syslog 2\nxy\n", 1},                          // no blank before something
+        {"1 open 1 x\n2 syslog 101 ", 1},                             // longer than anything here
+        {"1 open 1 x\n2 syslog 0000000001 x\n", 1},                   // ten digits
+        {"1 open 1 x\n0000000002 syslog 1 x\n", 1},                   // ten digits
+        {"1 open 1 x\n2  syslog 1 x\n", 1},                           // two blanks
+        {"1 open 1 x\n2 syslog  1 x\n", 1},                           // two blanks
+        {"1 open 1 x\n2 sys-log 1 x\n", 1},                           // not a letter
+        {"1 open 1 x\n\n", 1},                                        // an empty line
+        {"1 open 1 x\n-2 syslog 1 x\n", 1},                           // not a digit
+        {"1 open 1 x\n2 abcdefghijklmnopqrstuvwxyzabcdefg 1 x\n", 1}, // 33
+    };
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        bool bad;
+        assert_int_equal(relp_text(wrong[i].stream, &bad), wrong[i].whole);
+        assert_true(bad);
+    }
+}
+
+static void relp_numbers_wrap(void **unused)
+{
+    (void)unused;
+    struct sim_frame frame;
+    bool bad;
+    static const char good[] = "999999999 syslog 1 x\n1 syslog 1 x\n2 syslog 1 x\n";
+    static const char zero[] = "999999999 syslog 1 x\n0 syslog 1 x\n";
+    sim_frame_init(&frame, WEIR_FRAMING_RELP, NULL, 100);
+    assert_int_equal(relp_feed(&frame, "1 open 1 x\n", 11, 11, &bad), 1);
+    struct sim_frame later = frame;
+    later.number = 999999998;
+    frame = later;
+    assert_int_equal(relp_feed(&frame, good, sizeof(good) - 1, 7, &bad), 3);
+    assert_false(bad);
+    frame = later;
+    assert_int_equal(relp_feed(&frame, zero, sizeof(zero) - 1, 7, &bad), 1);
+    assert_true(bad);
+}
+
+// What a server says: of long data only the beginning is kept.
+static void relp_answers(void **unused)
+{
+    (void)unused;
+    static const char stream[] = "12 rsp 18 200 OK and so on..\n0 serverclose 0\n5 rsp 2 50\n";
+    struct sim_relp_frame frame;
+    unsigned char kept[6];
+    size_t used, at = 0;
+    sim_relp_frame_init(&frame, kept, sizeof(kept), 100);
+#define FEED()                                                                                     \
+    sim_relp_frame_feed(&frame, (const unsigned char *)stream + at, sizeof(stream) - 1 - at, &used)
+    assert_int_equal(FEED(), SIM_RELP_WHOLE);
+    assert_int_equal(frame.number, 12);
+    assert_true(sim_relp_frame_is(&frame, "rsp"));
+    assert_int_equal(frame.count, 18);
+    assert_int_equal(sim_relp_frame_code(&frame), 200);
+    assert_memory_equal(kept, "200 OK", 6);
+    at += used;
+    sim_relp_frame_next(&frame);
+    assert_int_equal(FEED(), SIM_RELP_WHOLE);
+    assert_int_equal(frame.number, 0);
+    assert_true(sim_relp_frame_is(&frame, "serverclose"));
+    assert_int_equal(sim_relp_frame_code(&frame), 0);
+    at += used;
+    sim_relp_frame_next(&frame);
+    assert_int_equal(FEED(), SIM_RELP_WHOLE);
+    assert_int_equal(sim_relp_frame_code(&frame), 0); // two digits are no code
+#undef FEED
+}
+
 static void headers_and_gaps(void **unused)
 {
     (void)unused;
@@ -143,10 +304,10 @@ static void headers_and_gaps(void **unused)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(messages_differ),
-        cmocka_unit_test(escaped_messages),
-        cmocka_unit_test(frames_in_pieces),
-        cmocka_unit_test(headers_and_gaps),
+        cmocka_unit_test(messages_differ),  cmocka_unit_test(escaped_messages),
+        cmocka_unit_test(frames_in_pieces), cmocka_unit_test(relp_in_pieces),
+        cmocka_unit_test(relp_wrong),       cmocka_unit_test(relp_numbers_wrap),
+        cmocka_unit_test(relp_answers),     cmocka_unit_test(headers_and_gaps),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

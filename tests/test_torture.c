@@ -85,7 +85,7 @@ static const char *verify(struct torture *me, struct weir_pool *pool, struct col
                           uint32_t accepted)
 {
     struct weir_metrics metrics;
-    weir_pool_metrics(pool, &metrics);
+    weir_pool_stats(pool, &metrics);
     if (!weir_metrics_balanced(&metrics)) {
         return "the books do not balance";
     }

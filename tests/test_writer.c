@@ -603,7 +603,7 @@ static void peer_stalls_during_the_drain(void **unused)
     assert_true(collector_wait_bytes(bench.collector, 300));
     assert_int_equal(weir_pool_flush(bench.pool, 100), WEIR_ETIMEOUT); // all sent, not all read
     struct weir_metrics metrics;
-    weir_pool_metrics(bench.pool, &metrics);
+    weir_pool_stats(bench.pool, &metrics);
     assert_true(metrics.held_messages > 0);
     uint64_t begin_ns = test_now_ns();
     assert_int_equal(weir_pool_close(bench.pool, 200), WEIR_ETIMEOUT);
@@ -668,7 +668,7 @@ static void slow_drain_is_proven(void **unused)
         log_numbers(&bench, 0, 2000);
         bench_close(&bench, 20000, 0);
         struct weir_metrics metrics;
-        weir_pool_metrics(bench.pool, &metrics);
+        weir_pool_stats(bench.pool, &metrics);
         assert_true(metrics.epochs == 0 || kind == COLLECTOR_TCP);
         assert_int_equal(test_pool_arrived(bench.collector, 2000), 0);
         assert_int_equal(collector_ends(bench.collector), 1 + metrics.epochs);

@@ -16,6 +16,54 @@ static uint64_t append_wall_ns(const struct weir_writer *writer)
     return writer->os->wall_ns(writer->os->self);
 }
 
+// ---- Losses ----
+
+static void gap_add(struct weir_gap *gap, uint64_t messages, uint64_t bytes)
+{
+    atomic_fetch_add_explicit(&gap->bytes, bytes, memory_order_relaxed);
+    atomic_fetch_add_explicit(&gap->messages, messages, memory_order_release); // [B4]
+}
+
+void weir_append_note_loss(struct weir_writer *writer, uint64_t messages, uint64_t bytes)
+{
+    if (!writer->plan->gap_records) {
+        return;
+    }
+    struct weir_gap *gap = &writer->gap;
+    uint64_t now_ns = append_wall_ns(writer);
+    uint64_t none = 0;
+    (void)atomic_compare_exchange_strong_explicit(&gap->first_ns, &none, now_ns,
+                                                  memory_order_relaxed, memory_order_relaxed);
+    atomic_store_explicit(&gap->last_ns, now_ns, memory_order_relaxed);
+    gap_add(gap, messages, bytes);
+}
+
+// The record under way is dropped: what it told is untold.
+static void gap_untell(struct weir_gap *gap)
+{
+    uint64_t messages = atomic_load_explicit(&gap->told_messages, memory_order_relaxed);
+    uint64_t bytes = atomic_load_explicit(&gap->told_bytes, memory_order_relaxed);
+    uint64_t first_ns = atomic_load_explicit(&gap->told_first_ns, memory_order_relaxed);
+    atomic_store_explicit(&gap->first_ns, first_ns, memory_order_relaxed); // before any since
+    gap_add(gap, messages, bytes);
+    atomic_store_explicit(&gap->told_sequence, 0, memory_order_release); // [B5]
+}
+
+// Notes the loss of a segment. Its last commit carries all that was written before it, so that a
+// record in it is known here; and the record itself is nobody's loss.
+static void append_note_drop(struct weir_writer *writer, const struct weir_row_drop *drop)
+{
+    struct weir_gap *gap = &writer->gap;
+    uint64_t messages = drop->messages - drop->void_messages;
+    uint64_t bytes = drop->bytes;
+    if (atomic_load_explicit(&gap->told_sequence, memory_order_relaxed) == drop->sequence) {
+        messages--;
+        bytes -= atomic_load_explicit(&gap->record_bytes, memory_order_relaxed);
+        gap_untell(gap);
+    }
+    weir_append_note_loss(writer, messages, bytes);
+}
+
 // ---- Reserving ----
 
 // Drops the oldest segment of which nothing was sent.  returns  false: there is none.
@@ -27,12 +75,10 @@ static bool append_drop_oldest(struct weir_writer *writer)
     }
     struct weir_counters *counters = &writer->counters;
     uint32_t live = drop.messages - drop.void_messages;
-    weir_counter_add(&counters->taken_messages, drop.messages);
-    weir_counter_add(&counters->taken_bytes, drop.bytes);
-    weir_counter_add(&counters->dropped_messages[WEIR_DROPPED_OLDEST], live);
-    weir_counter_add(&counters->dropped_messages[WEIR_DROPPED_ABANDONED], drop.void_messages);
-    weir_counter_add(&counters->dropped_bytes[WEIR_DROPPED_OLDEST], drop.bytes);
-    weir_append_note_loss(writer, live, drop.bytes);
+    atomic_fetch_add_explicit(&counters->shed_bytes, drop.bytes, memory_order_release); // [B3]
+    atomic_fetch_add_explicit(&counters->shed_messages, live, memory_order_release);
+    atomic_fetch_add_explicit(&counters->shed_voids, drop.void_messages, memory_order_release);
+    append_note_drop(writer, &drop);
     if (atomic_load_explicit(writer->waiters, memory_order_seq_cst) != 0) { // [R4]
         weir_writer_wake(writer); // somebody may wait for just that, and without a connection
     }                             // the writer would not look for long
@@ -72,8 +118,10 @@ void weir_append_commit(struct weir_writer *writer, const struct weir_reservatio
     }
 }
 
-int weir_append(struct weir_writer *writer, uint8_t severity, const struct weir_iovec *parts,
-                size_t parts_count)
+// All but the commit.
+static int append_write(struct weir_writer *writer, uint8_t severity,
+                        const struct weir_iovec *parts, size_t parts_count,
+                        struct weir_reservation *reservation)
 {
     const struct weir_framer *framer = &writer->plan->framer;
     size_t frame_bytes;
@@ -84,35 +132,29 @@ int weir_append(struct weir_writer *writer, uint8_t severity, const struct weir_
     if (frame_bytes == 0 && !writer->plan->stream) {
         return -EINVAL; // an empty datagram is not a message
     }
-    struct weir_reservation reservation;
-    error = weir_append_reserve(writer, frame_bytes, &reservation);
+    error = weir_append_reserve(writer, frame_bytes, reservation);
     if (error < 0) {
         return error;
     }
     uint64_t wall_ns = framer->header == WEIR_HEADER_NONE ? 0 : append_wall_ns(writer);
-    size_t written = weir_framer_write(framer, wall_ns, severity, reservation.data, parts,
+    size_t written = weir_framer_write(framer, wall_ns, severity, reservation->data, parts,
                                        parts_count, frame_bytes);
     weir_assert(written == frame_bytes);
-    weir_append_commit(writer, &reservation, (uint32_t)frame_bytes);
     return 0;
 }
 
-// ---- Gaps ----
-
-void weir_append_note_loss(struct weir_writer *writer, uint64_t messages, uint64_t bytes)
+int weir_append(struct weir_writer *writer, uint8_t severity, const struct weir_iovec *parts,
+                size_t parts_count)
 {
-    if (!writer->plan->gap_records) {
-        return;
+    struct weir_reservation reservation;
+    int error = append_write(writer, severity, parts, parts_count, &reservation);
+    if (error == 0) {
+        weir_append_commit(writer, &reservation, reservation.bytes);
     }
-    struct weir_gap *gap = &writer->gap;
-    uint64_t now_ns = append_wall_ns(writer);
-    uint64_t none = 0;
-    (void)atomic_compare_exchange_strong_explicit(&gap->first_ns, &none, now_ns,
-                                                  memory_order_relaxed, memory_order_relaxed);
-    atomic_store_explicit(&gap->last_ns, now_ns, memory_order_relaxed);
-    atomic_fetch_add_explicit(&gap->bytes, bytes, memory_order_relaxed);
-    atomic_fetch_add_explicit(&gap->messages, messages, memory_order_relaxed);
+    return error;
 }
+
+// ---- Gap records ----
 
 static void gap_timestamp(uint64_t wall_ns, char *text)
 {
@@ -120,14 +162,57 @@ static void gap_timestamp(uint64_t wall_ns, char *text)
     text[WEIR_TIMESTAMP_BYTES] = '\0';
 }
 
+// Whether a record is still in the buffer, which may yet be dropped. If it was, its loss is noted.
+static bool gap_under_way(struct weir_writer *writer)
+{
+    struct weir_gap *gap = &writer->gap;
+    switch (writer->transit.mark.state) {
+    case WEIR_MARK_NONE: return false;
+    case WEIR_MARK_HELD: return true;
+    case WEIR_MARK_AHEAD: // in the row, unless a thread has thrown it away
+        if (atomic_load_explicit(&gap->told_sequence, memory_order_acquire) != 0) { // [B5]
+            return true;
+        }
+        break;
+    case WEIR_MARK_DROPPED: gap_untell(gap); break;
+    case WEIR_MARK_CONFIRMED:
+        atomic_store_explicit(&gap->told_sequence, 0, memory_order_relaxed);
+        break;
+    }
+    writer->transit.mark.state = WEIR_MARK_NONE;
+    return false;
+}
+
+// Puts a record in.  returns  false: there is no room for it now.
+static bool gap_tell(struct weir_writer *writer, const char *text, size_t length, uint64_t messages,
+                     uint64_t bytes, uint64_t first_ns)
+{
+    struct weir_gap *gap = &writer->gap;
+    struct weir_reservation reservation;
+    struct weir_iovec part = {text, length};
+    if (append_write(writer, WEIR_SEVERITY_DEFAULT, &part, 1, &reservation) < 0) {
+        return false;
+    }
+    uint64_t sequence = weir_row_sequence(writer->row, &reservation);
+    atomic_store_explicit(&gap->told_messages, messages, memory_order_relaxed);
+    atomic_store_explicit(&gap->told_bytes, bytes, memory_order_relaxed);
+    atomic_store_explicit(&gap->told_first_ns, first_ns, memory_order_relaxed);
+    atomic_store_explicit(&gap->record_bytes, reservation.bytes, memory_order_relaxed);
+    atomic_store_explicit(&gap->told_sequence, sequence, memory_order_relaxed);
+    weir_transit_mark(&writer->transit, sequence, reservation.message);
+    weir_append_commit(writer, &reservation, reservation.bytes);
+    return true;
+}
+
 void weir_append_gap(struct weir_writer *writer)
 {
     struct weir_gap *gap = &writer->gap;
-    if (atomic_load_explicit(&gap->messages, memory_order_relaxed) == 0) {
+    if (gap_under_way(writer) ||
+        atomic_load_explicit(&gap->messages, memory_order_relaxed) == 0) {
         return;
     }
     // What is lost while this runs is told by the next record, or split between the two.
-    uint64_t messages = atomic_exchange_explicit(&gap->messages, 0, memory_order_relaxed);
+    uint64_t messages = atomic_exchange_explicit(&gap->messages, 0, memory_order_acquire); // [B4]
     uint64_t bytes = atomic_exchange_explicit(&gap->bytes, 0, memory_order_relaxed);
     uint64_t first_ns = atomic_exchange_explicit(&gap->first_ns, 0, memory_order_relaxed);
     uint64_t last_ns = atomic_load_explicit(&gap->last_ns, memory_order_relaxed);
@@ -140,10 +225,8 @@ void weir_append_gap(struct weir_writer *writer)
                           "weir: %llu messages, %llu bytes dropped between %s and %s",
                           (unsigned long long)messages, (unsigned long long)bytes, first, last);
     weir_assert(length > 0 && (size_t)length < sizeof(text));
-    struct weir_iovec part = {text, (size_t)length};
-    if (weir_append(writer, WEIR_SEVERITY_DEFAULT, &part, 1) < 0) { // no room yet: try again
+    if (!gap_tell(writer, text, (size_t)length, messages, bytes, first_ns)) { // try again later
         atomic_store_explicit(&gap->first_ns, first_ns, memory_order_relaxed);
-        atomic_fetch_add_explicit(&gap->bytes, bytes, memory_order_relaxed);
-        atomic_fetch_add_explicit(&gap->messages, messages, memory_order_relaxed);
+        gap_add(gap, messages, bytes);
     }
 }

@@ -3,6 +3,12 @@
 // This is what a logging thread runs. Per message: one pass over the bytes if the framing needs it,
 // two read-modify-writes (reserve, commit), one load, the copy. Per segment: one clock reading. A
 // system call only to wake a writer that is in deep idle or short of segments.
+//
+// Pairs of release and acquire:
+// [B4] adding to what was lost, its messages last (release), with taking them for a record
+//      (acquire): their bytes and times are seen.
+// [B5] ending a record that was thrown away (release) with the task's look for it (acquire): what
+//      it told is part of the loss again.
 #ifndef WEIR_WRITER_APPEND_H
 #define WEIR_WRITER_APPEND_H
 
@@ -23,7 +29,9 @@ void weir_append_commit(struct weir_writer *writer, const struct weir_reservatio
 
 // Notes messages that were lost to a full buffer.                       threads  any.
 void weir_append_note_loss(struct weir_writer *writer, uint64_t messages, uint64_t bytes);
-// Puts a gap record in if something was lost since the last one.        threads  the writer's task.
+// Puts a gap record in if something was lost that none tells of. One at a time is under way: until
+// it is confirmed its figures are remembered, and are part of the loss again if it is dropped.
+//   threads  the writer's task.
 void weir_append_gap(struct weir_writer *writer);
 
 #endif

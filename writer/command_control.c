@@ -148,7 +148,7 @@ static void progress_look(struct weir_control *control)
     uint64_t now = weir_command_now_ns();
     if (control->progress.fd >= 0 && now - control->progress.at_ns >= PROGRESS_NS) {
         struct weir_metrics metrics;
-        weir_pool_metrics(control->pool, &metrics);
+        weir_pool_stats(control->pool, &metrics);
         weir_progress_show(&control->progress, &metrics, now);
     }
 }

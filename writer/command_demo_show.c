@@ -68,7 +68,7 @@ static void demo_watch(struct weir_demo *demo)
     struct weir_metrics now;
     const struct weir_metrics *seen = &demo->seen;
     char text[WEIR_NUMBER_TEXT_BYTES];
-    weir_pool_metrics(demo->host.pool, &now);
+    weir_pool_stats(demo->host.pool, &now);
     if (now.disconnects > seen->disconnects) {
         demo_note(demo, YELLOW, "weir", "lost the connection, holds %s lines",
                   weir_number_text(text, now.held_messages));
@@ -257,7 +257,7 @@ bool weir_demo_verdict_print(struct weir_demo *demo, const struct weir_demo_verd
                              int close_code)
 {
     struct weir_metrics books;
-    weir_pool_metrics(demo->host.pool, &books);
+    weir_pool_stats(demo->host.pool, &books);
     bool balanced = weir_metrics_balanced(&books);
     bool complete = verdict->lost == 0 && verdict->distinct >= books.confirmed_messages;
     bool sound = verdict->strange == 0 && verdict->disorder == 0;

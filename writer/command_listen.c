@@ -159,6 +159,10 @@ int weir_listener_open(struct weir_listener *listener, const char *command, cons
     if (weir_endpoint_parse(&parsed, endpoint, why, sizeof(why)) != 0) {
         return weir_command_refuse(command, "--%s: %s", option, why);
     }
+    if (parsed.transport == WEIR_TRANSPORT_RELP) {
+        return weir_command_refuse(command, "--%s: %s: nobody would answer; write tcp://", option,
+                                   endpoint);
+    }
     listener->stream = weir_transport_is_stream(parsed.transport);
     listener->unix_domain =
         parsed.transport == WEIR_TRANSPORT_UNIX || parsed.transport == WEIR_TRANSPORT_UNIX_DGRAM;

@@ -321,6 +321,15 @@ static void files_send(struct send *send)
     }
 }
 
+// ---- Trouble ----
+
+// What the pool has to tell while it is at work.
+static void trouble_say(void *unused, const char *line)
+{
+    (void)unused;
+    weir_command_say(NULL, "%s", line);
+}
+
 // ---- The end ----
 
 static int status_of(const struct send *send, const struct weir_metrics *metrics, int close_code)
@@ -342,7 +351,7 @@ static int send_finish(void *context, int close_code)
 {
     struct send *send = context;
     struct weir_metrics metrics;
-    weir_pool_metrics(send->control.pool, &metrics);
+    weir_pool_stats(send->control.pool, &metrics);
     int status = status_of(send, &metrics, close_code);
     uint64_t offered = metrics.offered_messages;
     uint64_t missing = offered - metrics.confirmed_messages;
@@ -398,6 +407,7 @@ int weir_command_send(int count, char **values)
     struct send send = {.workers = 1, .close_timeout_ms = 30000, .files = values};
     weir_pool_options_init(&send.options);
     send.options.full = WEIR_FULL_BLOCK;
+    send.options.log = trouble_say;
     send.control.command = command;
     send.control.drain_timeout_ms = 10000;
     send.control.progress.fd = isatty(STDERR_FILENO) == 1 ? STDERR_FILENO : -1;

@@ -26,6 +26,7 @@ struct endpoint_scheme {
 // Indexed by enum weir_transport.
 static const struct endpoint_scheme endpoint_schemes[] = {
     [WEIR_TRANSPORT_TCP] = {"tcp://", false},
+    [WEIR_TRANSPORT_RELP] = {"relp://", false},
     [WEIR_TRANSPORT_UNIX] = {"unix:", true},
     [WEIR_TRANSPORT_UNIX_DGRAM] = {"unix-dgram:", true},
     [WEIR_TRANSPORT_UDP] = {"udp://", false},
@@ -376,7 +377,7 @@ int weir_endpoint_parse(struct weir_endpoint *out, const char *text, char *why, 
     }
     return endpoint_refuse(refusal,
                            "'%.*s' begins with no known scheme; write tcp://host:port, "
-                           "udp://host:port, unix:/path or unix-dgram:/path",
+                           "relp://host:port, udp://host:port, unix:/path or unix-dgram:/path",
                            endpoint_quote(bytes), text);
 }
 
@@ -398,5 +399,11 @@ size_t weir_endpoint_format(const struct weir_endpoint *endpoint, char *out, siz
 bool weir_transport_is_stream(enum weir_transport transport)
 {
     weir_assert((size_t)transport < ENDPOINT_SCHEME_COUNT);
-    return transport == WEIR_TRANSPORT_TCP || transport == WEIR_TRANSPORT_UNIX;
+    return weir_transport_is_tcp(transport) || transport == WEIR_TRANSPORT_UNIX;
+}
+
+bool weir_transport_is_tcp(enum weir_transport transport)
+{
+    weir_assert((size_t)transport < ENDPOINT_SCHEME_COUNT);
+    return transport == WEIR_TRANSPORT_TCP || transport == WEIR_TRANSPORT_RELP;
 }

@@ -1,6 +1,6 @@
 // Endpoint: where a writer connects to, as text an operator writes and as values the code uses.
 //
-//   tcp://host:port   tcp://[v6]:port   udp://host:port   udp://[v6]:port
+//   tcp://host:port   relp://host:port  udp://host:port   ... or [v6]:port
 //   unix:/path        unix-dgram:/path  unix:@name        (@ = the abstract namespace of Linux)
 //
 // Strict on purpose: a mistyped endpoint is refused at opening with a sentence, not found at three
@@ -14,11 +14,12 @@
 
 // sizeof(sun_path): 107 bytes and the terminator.
 #define WEIR_UNIX_PATH_BYTES_MAX 108
-// Holds any endpoint in writing with its terminator: "tcp://" "[" host "]" ":65535".
-#define WEIR_ENDPOINT_TEXT_BYTES_MAX (6 + 1 + WEIR_HOST_BYTES_MAX + 1 + 6)
+// Holds any endpoint in writing with its terminator: "relp://" "[" host "]" ":65535".
+#define WEIR_ENDPOINT_TEXT_BYTES_MAX (7 + 1 + WEIR_HOST_BYTES_MAX + 1 + 6)
 
 enum weir_transport {
     WEIR_TRANSPORT_TCP,
+    WEIR_TRANSPORT_RELP, // over TCP
     WEIR_TRANSPORT_UNIX,
     WEIR_TRANSPORT_UNIX_DGRAM,
     WEIR_TRANSPORT_UDP
@@ -50,5 +51,6 @@ size_t weir_endpoint_format(const struct weir_endpoint *endpoint, char *out, siz
 
 // Whether what is sent over it is one stream, in which messages need a frame, or datagrams.
 bool weir_transport_is_stream(enum weir_transport transport);
+bool weir_transport_is_tcp(enum weir_transport transport);
 
 #endif

@@ -1,7 +1,7 @@
 // Framing: the prefix, the payload and the suffix of a frame, written front to back in one pass.
 //
-// A frame is  [LEN ' '] [PRI TIMESTAMP TAIL] payload ['\n'].  PRI and TAIL lie ready in the framer,
-// so that a message costs the timestamp, two short copies and its own.
+// A frame is  [NUMBER COMMAND] [LEN ' '] [PRI TIMESTAMP TAIL] payload ['\n'].  PRI and TAIL lie
+// ready in the framer, so that a message costs the timestamp, two short copies and its own.
 #include "writer/framing.h"
 
 #include <errno.h>
@@ -9,11 +9,20 @@
 #include <string.h>
 
 #include "runtime/assert.h"
+#include "writer/relp.h"
+
+// Nine zeros are the place of the number, which is written when the frame is sent.
+#define FRAMER_RELP_LEAD "000000000 syslog "
+#define FRAMER_RELP_LEAD_BYTES (sizeof(FRAMER_RELP_LEAD) - 1)
+// RELP's LEN has up to nine digits.
+#define FRAMER_RELP_COUNT_MAX 999999999u
 
 #define FRAMER_FACILITY_MAX 23
 #define FRAMER_SEVERITY_MAX 7
 #define FRAMER_SECONDS_MAX UINT64_C(253402300799)
 #define FRAMER_NS_PER_S UINT64_C(1000000000)
+
+_Static_assert(FRAMER_RELP_LEAD_BYTES == WEIR_RELP_NUMBER_BYTES + sizeof(" syslog"), "nine zeros");
 
 #define framer_refuse(why, why_bytes, ...)                                                         \
     ((void)snprintf((why), (why_bytes), __VA_ARGS__), (int)WEIR_EOPTION)
@@ -101,12 +110,12 @@ int weir_framer_init(struct weir_framer *framer, const struct weir_framing_optio
 {
     weir_assert(framer != NULL && options != NULL);
     weir_assert(why != NULL || why_bytes == 0);
-    if ((unsigned)options->framing > WEIR_FRAMING_RAW) {
+    if ((unsigned)options->framing > WEIR_FRAMING_RELP) {
         return framer_refuse(why, why_bytes,
                              "framing %u is unknown; there are newline (%d), octet "
-                             "counting (%d) and raw (%d)",
+                             "counting (%d), raw (%d) and relp (%d)",
                              (unsigned)options->framing, WEIR_FRAMING_NEWLINE,
-                             WEIR_FRAMING_OCTET_COUNTING, WEIR_FRAMING_RAW);
+                             WEIR_FRAMING_OCTET_COUNTING, WEIR_FRAMING_RAW, WEIR_FRAMING_RELP);
     }
     if ((unsigned)options->delimiter > WEIR_DELIMITER_PASS) {
         return framer_refuse(why, why_bytes,
@@ -130,6 +139,10 @@ int weir_framer_init(struct weir_framer *framer, const struct weir_framing_optio
     framer->framing = options->framing;
     framer->delimiter = options->delimiter;
     framer->header = options->header;
+    bool relp = options->framing == WEIR_FRAMING_RELP;
+    framer->counted = relp || options->framing == WEIR_FRAMING_OCTET_COUNTING;
+    framer->lead_bytes = relp ? FRAMER_RELP_LEAD_BYTES : 0;
+    framer->suffix_bytes = relp || options->framing == WEIR_FRAMING_NEWLINE ? 1 : 0;
     if (has_header) {
         framer_render_header(framer, options);
     }
@@ -207,20 +220,33 @@ static size_t framer_header_bytes(const struct weir_framer *framer, uint8_t seve
     return (size_t)framer->pri_bytes[severity] + WEIR_TIMESTAMP_BYTES + framer->tail_bytes;
 }
 
+// Whether LEN can say it.
+static int framer_check_count(const struct weir_framer *framer, uint64_t count)
+{
+    if (framer->counted && count == 0) {
+        return -EINVAL;
+    }
+    return framer->lead_bytes > 0 && count > FRAMER_RELP_COUNT_MAX ? (int)WEIR_ETOOBIG : 0;
+}
+
 static uint64_t framer_prefix_bytes(const struct weir_framer *framer, size_t header_bytes,
                                     uint64_t payload_bytes)
 {
-    if (framer->framing != WEIR_FRAMING_OCTET_COUNTING) {
+    if (!framer->counted) {
         return header_bytes;
     }
-    return framer_digits(header_bytes + payload_bytes) + 1 + header_bytes;
+    return framer->lead_bytes + framer_digits(header_bytes + payload_bytes) + 1 + header_bytes;
 }
 
 // Writes exactly framer_prefix_bytes() bytes.
 static void framer_prefix_write(const struct weir_framer *framer, uint64_t wall_ns,
                                 uint8_t severity, char *to, size_t payload_bytes)
 {
-    if (framer->framing == WEIR_FRAMING_OCTET_COUNTING) {
+    if (framer->counted) {
+        if (framer->lead_bytes > 0) {
+            memcpy(to, FRAMER_RELP_LEAD, FRAMER_RELP_LEAD_BYTES);
+            to += FRAMER_RELP_LEAD_BYTES;
+        }
         uint64_t count = framer_header_bytes(framer, severity) + payload_bytes;
         size_t digits = framer_digits(count);
         for (size_t left = digits; left > 0; left--) {
@@ -244,7 +270,7 @@ static void framer_prefix_write(const struct weir_framer *framer, uint64_t wall_
 size_t weir_framer_suffix_bytes(const struct weir_framer *framer)
 {
     weir_assert(framer != NULL);
-    return framer->framing == WEIR_FRAMING_NEWLINE ? 1 : 0;
+    return framer->suffix_bytes;
 }
 
 // How many newlines stand in the way; with REFUSE none or one, as the first decides.
@@ -291,8 +317,9 @@ int weir_framer_measure(const struct weir_framer *framer, uint8_t severity,
         payload_bytes += newlines;
     }
     size_t header_bytes = framer_header_bytes(framer, severity);
-    if (framer->framing == WEIR_FRAMING_OCTET_COUNTING && header_bytes + payload_bytes == 0) {
-        return -EINVAL;
+    int error = framer_check_count(framer, header_bytes + payload_bytes);
+    if (error != 0) {
+        return error;
     }
     uint64_t total_bytes = framer_prefix_bytes(framer, header_bytes, payload_bytes) +
                            payload_bytes + weir_framer_suffix_bytes(framer);
@@ -400,8 +427,9 @@ int weir_framer_finish(const struct weir_framer *framer, uint64_t wall_ns, uint8
         return WEIR_EDELIMITER;
     }
     size_t header_bytes = framer_header_bytes(framer, severity);
-    if (framer->framing == WEIR_FRAMING_OCTET_COUNTING && header_bytes + payload_bytes == 0) {
-        return -EINVAL;
+    int error = framer_check_count(framer, header_bytes + payload_bytes);
+    if (error != 0) {
+        return error;
     }
     framer_escape_in_place(payload, payload_bytes, newlines);
     payload_bytes += newlines;

@@ -3,11 +3,15 @@
 //   newline          [header] message '\n'
 //   octet counting   LEN ' ' [header] message         (RFC 6587; LEN counts header and message)
 //   raw              [header] message
+//   RELP             000000000 ' ' syslog ' ' LEN ' ' [header] message '\n'     (see relp.h)
 //   header           <PRI>1 TIMESTAMP HOST APP PROCID MSGID - (RFC 5424, no structured data)
 //
 // Two ways in, each with one copy of the payload: measure, reserve, write; or reserve, let the host
 // format in place, finish. All that does not change between messages is rendered once, at opening.
 // A framer is values only and never changes after its init, so any number of threads may use one.
+//
+// Of RELP this writes the frame but for its number: the frame begins with nine zeros, over which
+// whoever sends it writes the number that is the next one then. Newlines inside pass.
 //
 // Choosing: after a connection breaks in mid-message, a receiver of newline frames may take the
 // torn half for a message; with octet counting it can tell. A receiver that tells the two apart by
@@ -46,6 +50,9 @@ struct weir_framer {
     enum weir_framing framing;
     enum weir_delimiter_policy delimiter;
     enum weir_header header;
+    bool counted;         // LEN stands before the header
+    uint8_t lead_bytes;   // before LEN: RELP's number and command
+    uint8_t suffix_bytes; // the newline at the end
     uint16_t tail_bytes;
     uint16_t header_bytes_max; // over all severities; 0 without a header
     // By severity, the default last; padded to eight, so that copying one is one move.
@@ -69,9 +76,10 @@ WEIR_MUST_USE int weir_framer_init(struct weir_framer *framer,
 //   units    severity 0..7 or WEIR_SEVERITY_DEFAULT; the write takes the same one, because the
 //            length of PRI depends on it. frame_bytes is at most UINT32_MAX, and 0 for an empty
 //            raw message without header.
-//   returns  0; WEIR_ETOOBIG: the frame would exceed UINT32_MAX bytes; WEIR_EDELIMITER: a newline
-//            inside and the policy is REFUSE; -EINVAL: an empty message without header under octet
-//            counting (RFC 6587 has no count of zero). frame_bytes is written only on 0.
+//   returns  0; WEIR_ETOOBIG: the frame would exceed UINT32_MAX bytes, or RELP's LEN nine digits;
+//            WEIR_EDELIMITER: a newline inside and the policy is REFUSE; -EINVAL: an empty message
+//            without header under octet counting (RFC 6587 has no count of zero) or RELP.
+//            frame_bytes is written only on 0.
 //   threads  any.
 WEIR_MUST_USE int weir_framer_measure(const struct weir_framer *framer, uint8_t severity,
                                       const struct weir_iovec *parts, size_t count,
@@ -99,7 +107,8 @@ size_t weir_framer_suffix_bytes(const struct weir_framer *framer);
 //   units    frame_offset counts from the start of the room.
 //   returns  0; WEIR_EDELIMITER: a newline inside and the policy is REFUSE, or it is ESCAPE and the
 //            escaped payload exceeds payload_bytes_max; WEIR_ETOOBIG: the room exceeds UINT32_MAX
-//            bytes; -EINVAL: as for measure. On an error neither the room nor the results changed.
+//            bytes, or LEN as for measure; -EINVAL: as for measure. On an error neither the room
+//            nor the results changed.
 //   threads  any.
 WEIR_MUST_USE int weir_framer_finish(const struct weir_framer *framer, uint64_t wall_ns,
                                      uint8_t severity, uint8_t *room, size_t payload_bytes,

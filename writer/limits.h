@@ -9,9 +9,14 @@
 #define WEIR_POOL_WRITERS_MAX 64
 // Endpoints in one list. Each costs one connect timeout before the next is tried.
 #define WEIR_ENDPOINTS_MAX 8
+// Messages without an answer, at most: each has a byte of memory. More than a round trip's worth.
+#define WEIR_WINDOW_MESSAGES_MAX 4096
 
 // ---- Memory ----
 
+// Unsent bytes that a writer takes from its row at a time: enough for several sends, little enough
+// that drop-oldest finds something it may drop. In small buffers a quarter of what they hold.
+#define WEIR_TAKE_BYTES_MAX (512u * 1024)
 // Segments in a writer's share of the buffer: one to be filled while one is being sent.
 #define WEIR_SEGMENTS_MIN 2
 // A page. Less would be taken up by the words of the row alone.
@@ -61,6 +66,9 @@
 
 // ---- Headers ----
 
+// One line a second is what an operator reads.
+#define WEIR_REPORT_INTERVAL_NS 1000000000u
+
 // RFC 5424 section 6: the longest fields, with a terminator.
 #define WEIR_SYSLOG_HOSTNAME_BYTES_MAX 256
 #define WEIR_SYSLOG_APP_BYTES_MAX 49
@@ -88,5 +96,20 @@
 #define WEIR_CONNECT_TIMEOUT_MS_DEFAULT "5000"
 // A collector may pause to rotate its files; half a minute without a byte is no pause.
 #define WEIR_STALL_TIMEOUT_MS_DEFAULT "30000"
+// A collector that has just come up may go down again: a minute tells.
+#define WEIR_FAILBACK_MS_DEFAULT "60000"
+// The first probe after a minute of silence; the connection is over some four minutes after that.
+#define WEIR_KEEPALIVE_MS_DEFAULT "60000"
+// As long as the stall timeout: a stopped collector is given up as late as one that takes nothing.
+#define WEIR_TCP_USER_TIMEOUT_MS_DEFAULT "30000"
+// So that what is unacknowledged, and would be sent again, stays small.
+#define WEIR_NOTSENT_BYTES_MAX_DEFAULT "128k"
+// What librelp's own client has; at 100 bytes a message and a millisecond of round trip 12 MB/s.
+#define WEIR_WINDOW_MESSAGES_DEFAULT "128"
+#define WEIR_WINDOW_BYTES_DEFAULT "1m"
+// A collector that is stopped for ten seconds should not be sent everything twice.
+#define WEIR_ANSWER_TIMEOUT_MS_DEFAULT "30000"
+// Off: more duplicates than most would expect.
+#define WEIR_REPLAY_BYTES_DEFAULT "0"
 
 #endif

@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 
 #include "runtime/assert.h"
+#include "writer/session.h"
 
 // Parts of one send. At 64 KiB a segment this is more than any socket takes at once.
 #define PARTS_MAX 64
@@ -26,11 +27,6 @@
 #define LINGER_NS 50000000u
 // Before another try when the kernel had no memory.
 #define STARVED_PAUSE_NS 10000000u
-// TCP: idle seconds before the first keepalive probe; a dead peer is found after four times that.
-#define KEEPALIVE_S 60
-// TCP: not writable while more than this is unsent in the kernel, so that what is unacknowledged,
-// and would be sent again, stays small.
-#define NOTSENT_BYTES (128 * 1024)
 
 bool weir_link_is_unix(const struct weir_endpoint *endpoint)
 {
@@ -46,7 +42,7 @@ bool weir_link_is_resource_error(int error)
 
 static const struct weir_endpoint *link_endpoint(const struct weir_writer *me)
 {
-    return &me->plan->endpoints[me->endpoint];
+    return &me->plan->endpoints[me->route.endpoint];
 }
 
 bool weir_link_needs_proof(const struct weir_writer *me)
@@ -57,15 +53,14 @@ bool weir_link_needs_proof(const struct weir_writer *me)
 
 // ---- Dialing ----
 
-void weir_link_resolve(struct weir_writer *me)
+void weir_link_resolve(struct weir_resolve *resolve, const struct weir_endpoint *endpoint)
 {
-    const struct weir_endpoint *endpoint = link_endpoint(me);
     if (weir_link_is_unix(endpoint)) {
-        int error = weir_address_unix(&me->resolve.addresses[0], endpoint->path);
+        int error = weir_address_unix(&resolve->addresses[0], endpoint->path);
         weir_assert(error == 0); // the endpoint's parser bounds the path
         return;
     }
-    int error = weir_resolve_init(&me->resolve, endpoint->host, endpoint->port);
+    int error = weir_resolve_init(resolve, endpoint->host, endpoint->port);
     weir_assert(error == 0);
 }
 
@@ -75,10 +70,12 @@ void weir_link_dial(struct weir_writer *me)
     weir_connect_init(&me->connect, &me->stream, &me->resolve.addresses[me->address], type);
 }
 
-static void link_option(struct weir_writer *me, enum weir_socket_option option, int value)
+// Sets it, if the host asked for a value. A kernel that does not know it serves without.
+static void link_option(struct weir_writer *me, enum weir_socket_option option, uint32_t value)
 {
-    // A kernel that does not know one of them serves without it.
-    (void)me->os->socket_option(me->os->self, me->stream.fd, option, value);
+    if (value != 0) {
+        (void)me->os->socket_option(me->os->self, me->stream.fd, option, (int)value);
+    }
 }
 
 // Bytes of one send on the present endpoint, at most.
@@ -97,14 +94,16 @@ void weir_link_begin(struct weir_writer *me)
         kind = weir_link_is_unix(link_endpoint(me)) ? WEIR_LEDGER_UNIX : WEIR_LEDGER_TCP;
     }
     weir_ledger_init(&me->ledger, kind);
-    if (link_endpoint(me)->transport == WEIR_TRANSPORT_TCP) {
-        link_option(me, WEIR_SOCKET_KEEPALIVE, KEEPALIVE_S);
-        link_option(me, WEIR_SOCKET_USER_TIMEOUT_MS, (int)me->plan->stall_timeout_ms);
-        link_option(me, WEIR_SOCKET_NOTSENT_BYTES, NOTSENT_BYTES);
+    if (weir_transport_is_tcp(link_endpoint(me)->transport)) {
+        const struct weir_pool_plan *plan = me->plan;
+        link_option(me, WEIR_SOCKET_KEEPALIVE, (plan->keepalive_ms + 999) / 1000);
+        link_option(me, WEIR_SOCKET_USER_TIMEOUT_MS, plan->tcp_user_timeout_ms);
+        link_option(me, WEIR_SOCKET_NOTSENT_BYTES, plan->notsent_bytes_max);
         link_option(me, WEIR_SOCKET_NODELAY, 1); // batches are complete when they are sent
     }
     weir_stream_ready_init(&me->readable, &me->stream, WEIR_READABLE);
     weir_stream_ready_init(&me->writable, &me->stream, WEIR_WRITABLE);
+    weir_session_begin(me);
 }
 
 void weir_link_break(struct weir_writer *me, enum weir_fault fault)
@@ -121,7 +120,8 @@ static void link_error(struct weir_writer *me, int error, enum weir_fault fault)
     if (me->ledger.step != WEIR_LEDGER_OVER) {
         weir_ledger_error(&me->ledger, error);
     }
-    weir_link_break(me, error == -ECONNRESET ? WEIR_FAULT_RESET : fault);
+    fault = error == -ECONNRESET ? WEIR_FAULT_RESET : fault;
+    weir_link_break(me, error == -ETIMEDOUT ? WEIR_FAULT_TIMEOUT : fault);
 }
 
 // ---- Reading ----
@@ -134,6 +134,7 @@ static bool link_read(struct weir_writer *me)
     int64_t count = me->os->socket_recv(me->os->self, me->stream.fd, bytes, sizeof(bytes));
     if (count > 0) {
         weir_counter_add(&me->counters.received_bytes, (uint64_t)count);
+        weir_session_read(me, bytes, (size_t)count);
     } else if (count == 0 && me->plan->stream) {
         weir_ledger_end_of_stream(&me->ledger);
         me->peer_ended = true;
@@ -172,8 +173,7 @@ static void link_read_end(struct weir_writer *me)
 
 // ---- Sending ----
 
-// What a send said, when it was not a count.
-static void link_send_failed(struct weir_writer *me, int error)
+void weir_link_send_failed(struct weir_writer *me, int error)
 {
     if (error == -EAGAIN || error == -EWOULDBLOCK) {
         me->blocked = true;
@@ -238,7 +238,7 @@ static uint64_t parts_bytes(const struct weir_iovec *parts, size_t count)
 
 static void link_send_stream(struct weir_writer *me)
 {
-    bool tcp = link_endpoint(me)->transport == WEIR_TRANSPORT_TCP;
+    bool tcp = weir_transport_is_tcp(link_endpoint(me)->transport);
     // On TCP the first write after the peer's close succeeds and is lost: look before.
     if (tcp && (link_state(me) & WEIR_PEER_CLOSED) != 0) {
         link_read_end(me);
@@ -254,7 +254,7 @@ static void link_send_stream(struct weir_writer *me)
                 weir_ledger_cut_short(&me->ledger);
             }
         } else {
-            link_send_failed(me, sent == 0 ? -EAGAIN : (int)sent);
+            weir_link_send_failed(me, sent == 0 ? -EAGAIN : (int)sent);
         }
         if (link_send_over(me)) {
             return;
@@ -273,7 +273,7 @@ static void link_send_datagrams(struct weir_writer *me)
         } else if (sent == -EMSGSIZE) {
             weir_transit_skip(&me->transit, me->now_ns);
         } else {
-            link_send_failed(me, (int)sent);
+            weir_link_send_failed(me, (int)sent);
         }
         if (link_send_over(me)) {
             return;
@@ -355,6 +355,10 @@ void weir_link_shut(struct weir_writer *me)
     if (!me->plan->stream) {
         return;
     }
+    if (me->session.state != WEIR_SESSION_NONE) {
+        weir_session_shut(me);
+        return;
+    }
     int error = weir_stream_shutdown(&me->stream, WEIR_SHUTDOWN_WRITE);
     if (error < 0) {
         link_error(me, error, WEIR_FAULT_WRITE);
@@ -368,10 +372,15 @@ bool weir_link_proof(struct weir_writer *me)
     if (me->broken != 0) {
         return false;
     }
+    if (me->session.state != WEIR_SESSION_NONE) {
+        return weir_session_proof(me);
+    }
     if (me->plan->confirm != WEIR_CONFIRM_PEER) {
         return true;
     }
-    if (me->ledger.kind == WEIR_LEDGER_UNIX && me->transit.count == 0) {
+    bool read = weir_transit_held(&me->transit) == 0 ||
+                (weir_probe_up(me) && !weir_transit_unconfirmed(&me->transit));
+    if (me->ledger.kind == WEIR_LEDGER_UNIX && read) {
         return true; // confirmed by the peer process's own reading
     }
     if (!me->peer_ended) {

@@ -7,18 +7,15 @@
 
 #include "writer/writer.h"
 
-// Unsent bytes taken from the row at a time: enough for several sends, little enough that
-// drop-oldest finds something it may drop.
-#define WEIR_SEND_WINDOW_BYTES (512u * 1024)
-
 bool weir_link_is_unix(const struct weir_endpoint *endpoint);
 // Whether the error means that this host is short of something.
 bool weir_link_is_resource_error(int error);
 // Whether confirmation leaves something that only the end-of-stream proof can tell.
 bool weir_link_needs_proof(const struct weir_writer *writer);
 
-// Starts looking the endpoint up / connecting to resolve.addresses[address].
-void weir_link_resolve(struct weir_writer *writer);
+// Starts looking an endpoint up; a Unix one is done at once, without the future.
+void weir_link_resolve(struct weir_resolve *resolve, const struct weir_endpoint *endpoint);
+// Starts connecting to resolve.addresses[address].
 void weir_link_dial(struct weir_writer *writer);
 
 // Sets the socket's options and starts its ledger.
@@ -37,6 +34,9 @@ void weir_link_adapt(struct weir_writer *writer, bool progress);
 
 // Reads and counts what the peer sent back; notices the end.
 void weir_link_receive(struct weir_writer *writer, struct weir_context *context);
+
+// What a send said, when it was not a count: notes what to wait for, or that it is over.
+void weir_link_send_failed(struct weir_writer *writer, int error);
 
 // Marks the connection as over, for a reason.
 void weir_link_break(struct weir_writer *writer, enum weir_fault fault);

@@ -43,6 +43,7 @@ static int log_reject(struct weir_writer *writer, int error, uint64_t bytes)
 {
     weir_counter_add(&writer->counters.rejected[rejection_of(error)], 1);
     if (error == WEIR_EFULL) {
+        weir_counter_add(&writer->counters.rejected_full_bytes, bytes);
         weir_append_note_loss(writer, 1, bytes);
     }
     return error;

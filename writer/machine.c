@@ -2,9 +2,10 @@
 //
 // A  The wait is over: look the endpoint up again, since names move while a collector is away.
 // B  There is an address: dial it.
-// C  It stands. What was sent on the connection before and not confirmed is sent again, from the
-//    start of its first unconfirmed message.
+// C  It stands: open the session. What was sent on the connection before and not confirmed is sent
+//    again, from the start of its first unconfirmed message.
 // D  The attempt came to nothing: wait, longer each time, and start over.
+// O  The session is open. Where the protocol has none it is at once.
 // E  There is something to send and the socket may take it. From `ready` and `sending` alike; in
 //    `sending` it is the rest of an earlier send, or more that has come meanwhile.
 // F  All that was taken is sent; it stays held until it is confirmed.
@@ -19,6 +20,7 @@
 // M  Enough was sent to a TCP peer on its kernel's word alone: let the peer prove that it has read
 //    it, as at the end, before more is sent (epoch.h).
 // N  The proof of an epoch is there: what it carried is confirmed, and the next one begins.
+// P  The preferred endpoint is back, and everything this one was sent is confirmed: go there.
 // X  Cannot be: an event the writer does not raise in that state. Reaching one is a bug.
 #include "writer/machine.h"
 
@@ -33,6 +35,7 @@
 #define CLOSED (1u << WEIR_STATE_CLOSED)
 #define ANY_STATE ((1u << WEIR_STATES_COUNT) - 1)
 #define LIVE (ANY_STATE & ~CLOSED)
+#define OPENING (1u << WEIR_STATE_OPENING)
 #define APART (DOWN | RESOLVING | DIALING)
 
 #define ON(event) (1u << WEIR_EVENT_##event)
@@ -49,31 +52,34 @@ static const struct weir_machine_row machine_rows[] = {
     //  from               event                         guard  to         action
     {'A', DOWN,              ON(RETRY),                    ANY,   TO(RESOLVING, RESOLVE)},
     {'B', RESOLVING,         ON(RESOLVED),                 ANY,   TO(DIALING,   DIAL)},
-    {'C', DIALING,           ON(CONNECTED),                ANY,   TO(READY,     BEGIN)},
+    {'C', DIALING,           ON(CONNECTED),                ANY,   TO(OPENING,   BEGIN)},
     {'D', RESOLVING|DIALING, ON(FAILED),                   ANY,   TO(DOWN,      BACK_OFF)},
+    {'O', OPENING,           ON(OPENED),                   ANY,   TO(READY,     REST)},
     {'E', READY|SENDING,     ON(WORK),                     ANY,   TO(SENDING,   SEND)},
     {'F', SENDING,           ON(SENT_ALL),                 ANY,   TO(READY,     REST)},
-    {'G', READY|SENDING,     ON(BROKEN),                   ANY,   TO(DOWN,      BREAK)},
+    {'G', OPENING|READY|SENDING, ON(BROKEN),               ANY,   TO(DOWN,      BREAK)},
     {'G', DRAINING,          ON(BROKEN),                   HELD,  TO(DOWN,      BREAK)},
     {'H', DRAINING,          ON(BROKEN),                   CLEAR, TO(CLOSED,    END)},
     {'I', READY,             ON(FINISH),                   ANY,   TO(DRAINING,  SHUT)},
-    {'J', APART,             ON(FINISH),                   CLEAR, TO(CLOSED,    END)},
-    {'K', DRAINING,          ON(PROVEN),                   CLEAR, TO(CLOSED,    END)},
+    {'J', APART|OPENING,     ON(FINISH),                   CLEAR, TO(CLOSED,    END)},
+    {'K', DRAINING,          ON(PROVEN)|ON(LEAVE),         CLEAR, TO(CLOSED,    END)},
     {'L', LIVE,              ON(DEADLINE),                 ANY,   TO(CLOSED,    END)},
     {'M', READY,             ON(ROTATE),                   ANY,   TO(DRAINING,  SHUT)},
     {'N', DRAINING,          ON(PROVEN),                   HELD,  TO(DIALING,   TURN)},
+    {'P', DRAINING,          ON(LEAVE),                    HELD,  TO(RESOLVING, MOVE)},
 
-    {'X', APART,             ON(FINISH),                   HELD,  TO(CLOSED, IMPOSSIBLE)},
+    {'X', APART|OPENING,     ON(FINISH),                   HELD,  TO(CLOSED, IMPOSSIBLE)},
     {'X', ANY_STATE & ~DOWN, ON(RETRY),                    ANY,   TO(CLOSED, IMPOSSIBLE)},
     {'X', ANY_STATE & ~RESOLVING, ON(RESOLVED),            ANY,   TO(CLOSED, IMPOSSIBLE)},
     {'X', ANY_STATE & ~DIALING, ON(CONNECTED),             ANY,   TO(CLOSED, IMPOSSIBLE)},
     {'X', ANY_STATE & ~(RESOLVING|DIALING), ON(FAILED),    ANY,   TO(CLOSED, IMPOSSIBLE)},
+    {'X', ANY_STATE & ~OPENING, ON(OPENED),                ANY,   TO(CLOSED, IMPOSSIBLE)},
     {'X', ANY_STATE & ~(READY|SENDING), ON(WORK),          ANY,   TO(CLOSED, IMPOSSIBLE)},
     {'X', ANY_STATE & ~SENDING, ON(SENT_ALL),              ANY,   TO(CLOSED, IMPOSSIBLE)},
     {'X', APART|CLOSED,      ON(BROKEN),                   ANY,   TO(CLOSED, IMPOSSIBLE)},
     {'X', SENDING|DRAINING|CLOSED, ON(FINISH),             ANY,   TO(CLOSED, IMPOSSIBLE)},
     {'X', ANY_STATE & ~READY, ON(ROTATE),                  ANY,   TO(CLOSED, IMPOSSIBLE)},
-    {'X', ANY_STATE & ~DRAINING, ON(PROVEN),               ANY,   TO(CLOSED, IMPOSSIBLE)},
+    {'X', ANY_STATE & ~DRAINING, ON(PROVEN)|ON(LEAVE),     ANY,   TO(CLOSED, IMPOSSIBLE)},
     {'X', CLOSED,            ON(DEADLINE),                 ANY,   TO(CLOSED, IMPOSSIBLE)},
 };
 // clang-format on

@@ -15,6 +15,7 @@
     X(WEIR_STATE_DOWN, "down", "no connection; waits before the next attempt")                     \
     X(WEIR_STATE_RESOLVING, "resolving", "asks for the addresses of the endpoint")                 \
     X(WEIR_STATE_DIALING, "dialing", "connects to one of them")                                    \
+    X(WEIR_STATE_OPENING, "opening", "connected; the session on it is being opened")               \
     X(WEIR_STATE_READY, "ready", "connected; nothing waits to be sent")                            \
     X(WEIR_STATE_SENDING, "sending", "connected; something waits to be sent")                      \
     X(WEIR_STATE_DRAINING, "draining", "our side is shut; waits for the proof of what was sent")   \
@@ -25,12 +26,14 @@
     X(WEIR_EVENT_RESOLVED, "resolved", "there is an address")                                      \
     X(WEIR_EVENT_CONNECTED, "connected", "the connection stands")                                  \
     X(WEIR_EVENT_FAILED, "failed", "the attempt failed, or took too long")                         \
+    X(WEIR_EVENT_OPENED, "opened", "messages may be sent")                                         \
     X(WEIR_EVENT_WORK, "work", "there is something to send, and room to send it")                  \
     X(WEIR_EVENT_SENT_ALL, "sent_all", "everything taken so far is sent")                          \
     X(WEIR_EVENT_BROKEN, "broken", "the connection is over: error, end of stream, stall")          \
-    X(WEIR_EVENT_ROTATE, "rotate", "the epoch is full, old, or somebody waits for its proof")      \
+    X(WEIR_EVENT_ROTATE, "rotate", "the epoch is over, or a preferred endpoint is back")           \
     X(WEIR_EVENT_FINISH, "finish", "closing, and nothing is left that was not sent")               \
     X(WEIR_EVENT_PROVEN, "proven", "the peer has everything, as far as can be known")              \
+    X(WEIR_EVENT_LEAVE, "leave", "the same, and a preferred endpoint is back")                     \
     X(WEIR_EVENT_DEADLINE, "deadline", "the time for closing is over")
 
 // What is known beside the state.
@@ -48,6 +51,7 @@
     X(WEIR_ACTION_BREAK, "break", "end the ledger, close, and wait before the next attempt")       \
     X(WEIR_ACTION_SHUT, "shut", "shut our side of the connection and wait for the other's")        \
     X(WEIR_ACTION_TURN, "turn", "close what is proven and dial the same address again")            \
+    X(WEIR_ACTION_MOVE, "move", "close what is proven and look the preferred endpoint up")         \
     X(WEIR_ACTION_END, "end", "close; what is still held is dropped and counted")                  \
     X(WEIR_ACTION_IMPOSSIBLE, "impossible", "abort")
 

@@ -12,9 +12,11 @@
 
 #define METRICS_NS_PER_US 1000
 #define METRICS_US_PER_S 1000000
+#define METRICS_MS_PER_S 1000
 #define METRICS_NS_PER_S UINT64_C(1000000000)
 
-_Static_assert(sizeof(struct weir_counters) - offsetof(struct weir_counters, wakes) ==
+_Static_assert(offsetof(struct weir_counters, shown_messages) -
+                       offsetof(struct weir_counters, wakes) ==
                    WEIR_COUNTERS_LINE_BYTES,
                "what logging threads write is one line");
 
@@ -47,11 +49,39 @@ static void histogram_sum(const struct weir_histogram_counters *counters,
     counter_sum(&counters->sum_ns, &histogram->sum_ns);
 }
 
+static void books_sum(const struct weir_books *books, struct weir_metrics *metrics)
+{
+    metrics->confirmed_messages += books->confirmed_messages;
+    metrics->confirmed_bytes += books->confirmed_bytes;
+    metrics->held_messages += books->transit_messages - books->taken_messages;
+    metrics->held_bytes += books->transit_bytes - books->taken_bytes;
+    for (size_t index = 0; index < WEIR_DROPS_COUNT; index++) {
+        metrics->dropped_messages[index] += books->dropped_messages[index];
+        metrics->dropped_bytes[index] += books->dropped_bytes[index];
+    }
+}
+
+// Neither taken nor counted as such by the task. Each number is read once for both of its places.
+static void shed_sum(const struct weir_counters *counters, struct weir_metrics *metrics)
+{
+    // [B3]
+    uint64_t messages = atomic_load_explicit(&counters->shed_messages, memory_order_acquire);
+    uint64_t voids = atomic_load_explicit(&counters->shed_voids, memory_order_acquire);
+    uint64_t bytes = atomic_load_explicit(&counters->shed_bytes, memory_order_acquire);
+    metrics->dropped_messages[WEIR_DROPPED_OLDEST] += messages;
+    metrics->dropped_messages[WEIR_DROPPED_ABANDONED] += voids;
+    metrics->dropped_bytes[WEIR_DROPPED_OLDEST] += bytes;
+    metrics->held_messages -= messages + voids;
+    metrics->held_bytes -= bytes;
+}
+
 void weir_counters_sum(const struct weir_counters *counters, struct weir_metrics *metrics)
 {
     weir_assert(counters != NULL && metrics != NULL);
-    counter_sum(&counters->confirmed_messages, &metrics->confirmed_messages);
-    counter_sum(&counters->confirmed_bytes, &metrics->confirmed_bytes);
+    struct weir_books books;
+    weir_books_read(&counters->books, &books);
+    books_sum(&books, metrics);
+    shed_sum(counters, metrics);
     counter_sum(&counters->resent_messages, &metrics->resent_messages);
     counter_sum(&counters->resent_bytes, &metrics->resent_bytes);
     counter_sum(&counters->sends, &metrics->sends);
@@ -59,6 +89,8 @@ void weir_counters_sum(const struct weir_counters *counters, struct weir_metrics
     counter_sum(&counters->connects, &metrics->connects);
     counter_sum(&counters->disconnects, &metrics->disconnects);
     counter_sum(&counters->epochs, &metrics->epochs);
+    counter_sum(&counters->failovers, &metrics->failovers);
+    counter_sum(&counters->failbacks, &metrics->failbacks);
     counter_sum(&counters->received_bytes, &metrics->received_bytes);
     counter_sum(&counters->wakes, &metrics->wakes);
     counter_sum(&counters->connected, &metrics->writers_connected);
@@ -67,10 +99,6 @@ void weir_counters_sum(const struct weir_counters *counters, struct weir_metrics
     }
     for (size_t index = 0; index < WEIR_REJECTIONS_COUNT; index++) {
         counter_sum(&counters->rejected[index], &metrics->rejected_messages[index]);
-    }
-    for (size_t index = 0; index < WEIR_DROPS_COUNT; index++) {
-        counter_sum(&counters->dropped_messages[index], &metrics->dropped_messages[index]);
-        counter_sum(&counters->dropped_bytes[index], &metrics->dropped_bytes[index]);
     }
     histogram_sum(&counters->buffer_await, &metrics->buffer_await);
     histogram_sum(&counters->message_processing, &metrics->message_processing);
@@ -93,9 +121,12 @@ bool weir_metrics_balanced(const struct weir_metrics *metrics)
     weir_assert(metrics != NULL);
     uint64_t rejected = values_total(metrics->rejected_messages, WEIR_REJECTIONS_COUNT);
     uint64_t dropped = values_total(metrics->dropped_messages, WEIR_DROPS_COUNT);
+    uint64_t dropped_bytes = values_total(metrics->dropped_bytes, WEIR_DROPS_COUNT);
     return metrics->offered_messages == metrics->accepted_messages + rejected &&
            metrics->accepted_messages ==
-               metrics->confirmed_messages + metrics->held_messages + dropped;
+               metrics->confirmed_messages + metrics->held_messages + dropped &&
+           metrics->accepted_bytes ==
+               metrics->confirmed_bytes + metrics->held_bytes + dropped_bytes;
 }
 
 uint64_t weir_histogram_quantile_ns(const struct weir_histogram *histogram, uint32_t per_mille)
@@ -143,6 +174,12 @@ static const char *const metrics_rejections[] = {WEIR_REJECTIONS(METRICS_LABEL)}
 static const char *const metrics_drops[] = {WEIR_DROPS(METRICS_LABEL)};
 static const char *const metrics_faults[] = {WEIR_FAULTS(METRICS_LABEL)};
 #undef METRICS_LABEL
+#define METRICS_LABEL(name, member, label) label,
+static const char *const metrics_time_limits[] = {WEIR_TIME_LIMITS(METRICS_LABEL)};
+static const char *const metrics_byte_limits[] = {WEIR_BYTE_LIMITS(METRICS_LABEL)};
+#undef METRICS_LABEL
+
+enum metrics_unit { METRICS_AS_IT_IS, METRICS_MS_AS_SECONDS };
 
 struct metrics_family {
     const char *name; // without weir_
@@ -152,17 +189,20 @@ struct metrics_family {
     size_t count;
     const char *label; // NULL: one value without
     const char *const *values;
+    enum metrics_unit unit;
 };
 
 #define METRICS_ONE(member, name, type, help)                                                      \
     {                                                                                              \
-        name, type, help, offsetof(struct weir_metrics, member), 1, NULL, NULL                     \
+        name, type, help, offsetof(struct weir_metrics, member), 1, NULL, NULL, METRICS_AS_IT_IS   \
+    }
+#define METRICS_GROUP(member, name, type, help, label, values, unit)                               \
+    {                                                                                              \
+        name, type, help, offsetof(struct weir_metrics, member),                                   \
+            sizeof(values) / sizeof((values)[0]), label, values, unit                              \
     }
 #define METRICS_MANY(member, name, help, label, values)                                            \
-    {                                                                                              \
-        name, "counter", help, offsetof(struct weir_metrics, member),                              \
-            sizeof(values) / sizeof((values)[0]), label, values                                    \
-    }
+    METRICS_GROUP(member, name, "counter", help, label, values, METRICS_AS_IT_IS)
 
 static const struct metrics_family metrics_families[] = {
     METRICS_ONE(offered_messages, "messages_offered_total", "counter",
@@ -191,6 +231,10 @@ static const struct metrics_family metrics_families[] = {
     METRICS_ONE(connects, "connects_total", "counter", "Connections made."),
     METRICS_ONE(disconnects, "disconnects_total", "counter", "Connections lost."),
     METRICS_ONE(epochs, "epochs_total", "counter", "Connections ended, proven and replaced."),
+    METRICS_ONE(failovers, "failovers_total", "counter",
+                "Times a writer went over to another endpoint because its own was down."),
+    METRICS_ONE(failbacks, "failbacks_total", "counter",
+                "Times a writer returned to an endpoint that it prefers."),
     METRICS_MANY(faults, "errors_total", "What went wrong with connections, by kind.", "error",
                  metrics_faults),
     METRICS_ONE(received_bytes, "received_bytes_total", "counter",
@@ -198,6 +242,13 @@ static const struct metrics_family metrics_families[] = {
     METRICS_ONE(writers, "writers", "gauge", "Writers of the pool."),
     METRICS_ONE(writers_connected, "writers_connected", "gauge", "Writers that have a connection."),
     METRICS_ONE(memory_bytes, "memory_bytes", "gauge", "All memory the pool holds, fixed at open."),
+    METRICS_GROUP(limits_ms, "limit_seconds", "gauge",
+                  "Time limits as they were set at open; 0 is none, or the system's own.", "limit",
+                  metrics_time_limits, METRICS_MS_AS_SECONDS),
+    METRICS_GROUP(limits_bytes, "limit_bytes", "gauge",
+                  "Limits of what is under way, as they are in force; 0 is none, or the system's "
+                  "own.",
+                  "limit", metrics_byte_limits, METRICS_AS_IT_IS),
 };
 
 static void metrics_family_print(struct metrics_text *out, const struct metrics_family *family,
@@ -210,10 +261,16 @@ static void metrics_family_print(struct metrics_text *out, const struct metrics_
         memcpy(&value, (const unsigned char *)metrics + family->offset + index * sizeof(value),
                sizeof(value));
         if (family->label == NULL) {
-            metrics_print(out, "weir_%s %" PRIu64 "\n", family->name, value);
+            metrics_print(out, "weir_%s ", family->name);
         } else {
-            metrics_print(out, "weir_%s{%s=\"%s\"} %" PRIu64 "\n", family->name, family->label,
-                          family->values[index], value);
+            metrics_print(out, "weir_%s{%s=\"%s\"} ", family->name, family->label,
+                          family->values[index]);
+        }
+        if (family->unit == METRICS_MS_AS_SECONDS) {
+            metrics_print(out, "%" PRIu64 ".%03" PRIu64 "\n", value / METRICS_MS_PER_S,
+                          value % METRICS_MS_PER_S);
+        } else {
+            metrics_print(out, "%" PRIu64 "\n", value);
         }
     }
 }

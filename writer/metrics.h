@@ -1,14 +1,19 @@
 // Metrics: one writer's counters, and what is computed from snapshots of them.
 //
-// Counters are relaxed: each is exact, but a snapshot taken under traffic may have caught one of
-// two that change together. Accepted messages are not counted here, the row counts them; the pool
-// puts accepted, offered and held into the snapshot.
+// Each counter is exact and never falls, so one that stands alone is relaxed. What must fit
+// together is read so that it does: the task shows its books all at once (books.h), and what
+// another thread throws away is one number that enters both sides of the equation. Accepted
+// messages are not counted here, the row counts them; stats.c puts them into the snapshot.
+//
+// [B3] throwing away (release) with reading that (acquire): the row's books, read after it, count
+//      what was thrown away as accepted.
 #ifndef WEIR_WRITER_METRICS_H
 #define WEIR_WRITER_METRICS_H
 
 #include <stdatomic.h>
 
 #include "weir_writer.h"
+#include "writer/books.h"
 
 // No two groups of counters that different threads write share one of these.
 #define WEIR_COUNTERS_LINE_BYTES 128
@@ -22,8 +27,7 @@ struct weir_histogram_counters {
 // All-zero is valid.
 struct weir_counters {
     // Written by the writer's task.
-    _Alignas(WEIR_COUNTERS_LINE_BYTES) _Atomic uint64_t confirmed_messages;
-    _Atomic uint64_t confirmed_bytes;
+    _Alignas(WEIR_COUNTERS_LINE_BYTES) struct weir_books_shown books;
     _Atomic uint64_t resent_messages;
     _Atomic uint64_t resent_bytes;
     _Atomic uint64_t sends;
@@ -31,20 +35,24 @@ struct weir_counters {
     _Atomic uint64_t connects;
     _Atomic uint64_t disconnects;
     _Atomic uint64_t epochs;
+    _Atomic uint64_t failovers;
+    _Atomic uint64_t failbacks;
     _Atomic uint64_t received_bytes;
-    _Atomic uint64_t connected;        // gauge: 0 or 1
-    _Atomic uint64_t taken_messages;   // taken from the row, void ones included
-    _Atomic uint64_t taken_bytes;      // the same, gaps included
-    _Atomic uint64_t transit_messages; // gauge: taken, neither confirmed nor dropped
-    _Atomic uint64_t transit_bytes;
+    _Atomic uint64_t connected; // gauge: 0 or 1
     _Atomic uint64_t faults[WEIR_FAULTS_COUNT];
     struct weir_histogram_counters buffer_await;
     struct weir_histogram_counters message_processing;
-    // Written by logging threads, some of the drops also by the writer.
+    // Written by logging threads.
     _Alignas(WEIR_COUNTERS_LINE_BYTES) _Atomic uint64_t wakes;
     _Atomic uint64_t rejected[WEIR_REJECTIONS_COUNT];
-    _Atomic uint64_t dropped_messages[WEIR_DROPS_COUNT];
-    _Atomic uint64_t dropped_bytes[WEIR_DROPS_COUNT];
+    _Atomic uint64_t rejected_full_bytes;
+    // Thrown away to make room: messages, void ones, and the bytes of both, gaps included.
+    _Atomic uint64_t shed_messages;
+    _Atomic uint64_t shed_voids;
+    _Atomic uint64_t shed_bytes;
+    // Written by threads that take snapshots: what was already shown as accepted, see stats.c.
+    _Alignas(WEIR_COUNTERS_LINE_BYTES) _Atomic uint64_t shown_messages;
+    _Atomic uint64_t shown_bytes;
 };
 
 // Threads of all below: any.
@@ -52,11 +60,6 @@ struct weir_counters {
 static inline void weir_counter_add(_Atomic uint64_t *counter, uint64_t count)
 {
     (void)atomic_fetch_add_explicit(counter, count, memory_order_relaxed);
-}
-
-static inline void weir_counter_sub(_Atomic uint64_t *counter, uint64_t count)
-{
-    (void)atomic_fetch_sub_explicit(counter, count, memory_order_relaxed);
 }
 
 // For a gauge, which one thread writes.
@@ -67,7 +70,9 @@ static inline void weir_counter_set(_Atomic uint64_t *gauge, uint64_t value)
 
 void weir_histogram_add(struct weir_histogram_counters *histogram, uint64_t ns);
 
-// Adds one writer's counters into a snapshot, and one to its `writers`.
+// Adds one writer's counters into a snapshot, and one to its `writers`. `accepted` stays as it is,
+// and `held` is short of it (modulo 2^64): the caller adds to both what the row counts when it is
+// read after this.
 void weir_counters_sum(const struct weir_counters *counters, struct weir_metrics *metrics);
 
 // A duration that per_mille thousandths of the values, rounded up to a whole value, were below.

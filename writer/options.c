@@ -41,7 +41,10 @@ struct option_entry {
 static const struct option_name option_confirms[] = {{"auto", WEIR_CONFIRM_AUTO},
                                                      {"sent", WEIR_CONFIRM_SENT},
                                                      {"peer", WEIR_CONFIRM_PEER},
+                                                     {"ack", WEIR_CONFIRM_ACK},
                                                      {NULL, 0}};
+static const struct option_name option_refusals[] = {
+    {"retry", WEIR_REFUSED_RETRY}, {"drop", WEIR_REFUSED_DROP}, {NULL, 0}};
 static const struct option_name option_fulls[] = {{"drop-newest", WEIR_FULL_DROP_NEWEST},
                                                   {"drop-oldest", WEIR_FULL_DROP_OLDEST},
                                                   {"block", WEIR_FULL_BLOCK},
@@ -50,6 +53,7 @@ static const struct option_name option_framings[] = {
     {"newline", WEIR_FRAMING_NEWLINE},
     {"octet-counting", WEIR_FRAMING_OCTET_COUNTING},
     {"raw", WEIR_FRAMING_RAW},
+    {"relp", WEIR_FRAMING_RELP},
     {NULL, 0}};
 static const struct option_name option_delimiters[] = {{"escape", WEIR_DELIMITER_ESCAPE},
                                                        {"refuse", WEIR_DELIMITER_REFUSE},
@@ -91,9 +95,10 @@ static const struct option_name option_severities[] = {
     }
 
 static const struct option_entry option_table[] = {
-    OPTION_TEXT(endpoint, "ENDPOINT[,ENDPOINT...]",
-                "where to: tcp://host:port udp://host:port unix:/path unix-dgram:/path unix:@name; "
-                "several are tried in turn; required"),
+    OPTION_TEXT(endpoint, "ENDPOINT[|ENDPOINT...][,ENDPOINT...]",
+                "where to: tcp://host:port relp://host:port udp://host:port unix:/path "
+                "unix-dgram:/path unix:@name; writers are spread over those with '|' between them; "
+                "those after a comma are for when the ones before it are down; required"),
     OPTION_NUMBER(pool_size, OPTION_COUNT, "N", WEIR_POOL_SIZE_DEFAULT, 1, WEIR_POOL_WRITERS_MAX,
                   "writers, each with a connection and a part of the buffer"),
     OPTION_NUMBER(buffer_bytes_max, OPTION_SIZE, "SIZE", WEIR_BUFFER_BYTES_MAX_DEFAULT,
@@ -115,20 +120,49 @@ static const struct option_entry option_table[] = {
                   WEIR_INTERVAL_MS_MAX, "how long one attempt to connect may take"),
     OPTION_NUMBER(stall_timeout_ms, OPTION_COUNT, "MS", WEIR_STALL_TIMEOUT_MS_DEFAULT, 1,
                   WEIR_INTERVAL_MS_MAX, "a connection that takes nothing for so long is given up"),
+    OPTION_NUMBER(failback_ms, OPTION_COUNT, "MS", WEIR_FAILBACK_MS_DEFAULT, 0,
+                  WEIR_INTERVAL_MS_MAX,
+                  "a preferred endpoint is used again once it was up for so long; 0 is never"),
+    OPTION_NUMBER(keepalive_ms, OPTION_COUNT, "MS", WEIR_KEEPALIVE_MS_DEFAULT, 0,
+                  WEIR_INTERVAL_MS_MAX,
+                  "tcp: an idle peer is asked for a sign of life after so long, rounded up to "
+                  "seconds; 0 is never"),
+    OPTION_NUMBER(tcp_user_timeout_ms, OPTION_COUNT, "MS", WEIR_TCP_USER_TIMEOUT_MS_DEFAULT, 0,
+                  WEIR_INTERVAL_MS_MAX,
+                  "tcp: unacknowledged for so long, a connection is given up; 0 is the system's "
+                  "rule"),
+    OPTION_NUMBER(notsent_bytes_max, OPTION_SIZE, "SIZE", WEIR_NOTSENT_BYTES_MAX_DEFAULT, 0,
+                  WEIR_ROW_FLUSH_BYTES_MAX,
+                  "tcp: unsent in the kernel at most about so much; 0 is the system's rule"),
+    OPTION_NUMBER(window_messages, OPTION_COUNT, "N", WEIR_WINDOW_MESSAGES_DEFAULT, 1,
+                  WEIR_WINDOW_MESSAGES_MAX, "relp: messages sent without an answer, at most"),
+    OPTION_NUMBER(window_bytes, OPTION_SIZE, "SIZE", WEIR_WINDOW_BYTES_DEFAULT, 1,
+                  WEIR_ROW_FLUSH_BYTES_MAX, "relp: bytes sent without an answer, at most"),
+    OPTION_NUMBER(answer_timeout_ms, OPTION_COUNT, "MS", WEIR_ANSWER_TIMEOUT_MS_DEFAULT, 1,
+                  WEIR_INTERVAL_MS_MAX,
+                  "relp: a connection on which no answer comes for so long is given up"),
+    OPTION_NUMBER(replay_bytes, OPTION_SIZE, "SIZE", WEIR_REPLAY_BYTES_DEFAULT, 0,
+                  WEIR_BUFFER_BYTES_MAX,
+                  "after a reset so much of what was confirmed is sent once more"),
     OPTION_NUMBER(epoch_bytes_max, OPTION_SIZE, "SIZE", WEIR_EPOCH_BYTES_MAX_DEFAULT, 0,
                   WEIR_BUFFER_BYTES_MAX,
                   "tcp, confirm=peer: after so much the connection is ended and replaced, so that "
                   "the other end proves that it read it; 0 is never"),
     OPTION_NUMBER(epoch_interval_ms, OPTION_COUNT, "MS", WEIR_EPOCH_INTERVAL_MS_DEFAULT, 1,
                   WEIR_INTERVAL_MS_MAX, "and for less than that after this long"),
-    OPTION_NAMED(confirm, OPTION_ENUM, "auto|sent|peer", "auto", WEIR_CONFIRM_PEER, option_confirms,
-                 "what counts as delivered: the kernel took it (sent), or the other end has it "
-                 "(peer); auto is peer on streams, sent on datagrams"),
+    OPTION_NAMED(confirm, OPTION_ENUM, "auto|sent|peer|ack", "auto", WEIR_CONFIRM_ACK,
+                 option_confirms,
+                 "what counts as delivered: the kernel took it (sent), the other end has it "
+                 "(peer), or answered for it (ack); auto is ack over relp, peer on other streams, "
+                 "sent on datagrams"),
+    OPTION_NAMED(refused, OPTION_ENUM, "retry|drop", "retry", WEIR_REFUSED_DROP, option_refusals,
+                 "relp: what happens to a message the collector refuses"),
     OPTION_NAMED(full, OPTION_ENUM, "drop-newest|drop-oldest|block", "drop-newest", WEIR_FULL_BLOCK,
                  option_fulls, "what happens to messages when the buffer is full"),
-    OPTION_NAMED(framing, OPTION_ENUM, "newline|octet-counting|raw", "newline", WEIR_FRAMING_RAW,
-                 option_framings,
-                 "how messages are told apart in a stream; a datagram is one message and has none"),
+    OPTION_NAMED(framing, OPTION_ENUM, "newline|octet-counting|raw|relp", "newline",
+                 WEIR_FRAMING_RELP, option_framings,
+                 "how messages are told apart in a stream; a datagram is one message and has none, "
+                 "relp endpoints have their own"),
     OPTION_NAMED(delimiter, OPTION_ENUM, "escape|refuse|pass", "escape", WEIR_DELIMITER_PASS,
                  option_delimiters, "what happens to newlines in messages under newline framing"),
     OPTION_NAMED(header, OPTION_ENUM, "none|rfc5424", "none", WEIR_HEADER_RFC5424, option_headers,

@@ -34,10 +34,15 @@ WEIR_MUST_USE int weir_pool_options_check_values(const struct weir_pool_options 
 
 struct weir_pool_plan {
     struct weir_endpoint endpoints[WEIR_ENDPOINTS_MAX];
-    uint32_t endpoints_count; // 1 or more; all stream or all datagram
+    uint8_t levels[WEIR_ENDPOINTS_MAX]; // of each; 0 is used first; never falling
+    uint32_t endpoints_count;           // 1 or more; all stream, all RELP or all datagram
     bool stream;
+    bool relp;
     bool gap_records;
     enum weir_confirm confirm; // never WEIR_CONFIRM_AUTO
+    enum weir_refused refused;
+    void (*log)(void *log_context, const char *line); // NULL: nobody
+    void *log_context;
     enum weir_full full;
     uint32_t writers_count;
     uint32_t message_bytes_max; // framing included; the same as row.message_bytes_max
@@ -46,7 +51,12 @@ struct weir_pool_plan {
     uint32_t retry_interval_max_ms;
     uint32_t connect_timeout_ms;
     uint32_t stall_timeout_ms;
-    uint64_t epoch_bytes; // 0: no epochs; at most a quarter of what a writer's row holds
+    uint32_t failback_ms;                                          // 0: never
+    uint32_t keepalive_ms, tcp_user_timeout_ms, notsent_bytes_max; // TCP; 0: the system's rule
+    uint32_t window_messages, window_bytes, answer_timeout_ms;     // RELP
+    uint64_t take_bytes;   // unsent and taken from the row, one segment more at most
+    uint64_t replay_bytes; // 0: none; at most a quarter of what a writer's row holds
+    uint64_t epoch_bytes;  // 0: no epochs; at most a quarter of what a writer's row holds
     uint32_t epoch_interval_ms;
     uint64_t buffer_bytes_max;   // as given; writers_count * region_bytes is at most this
     size_t region_bytes;         // one writer's row: weir_row_region_bytes(&row)

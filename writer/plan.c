@@ -32,8 +32,33 @@ struct plan_why {
 
 // ---- Endpoints ----
 
+// What the messages are framed for, and so the same for all endpoints of a list.
+static const char *plan_kind(enum weir_transport transport)
+{
+    return !weir_transport_is_stream(transport) ? "datagram socket"
+           : transport == WEIR_TRANSPORT_RELP   ? "RELP server"
+                                                : "stream";
+}
+
+// An endpoint cannot stand in for itself. On one level it may stand twice, for twice the share.
+static int plan_endpoint_check_levels(const struct weir_pool_plan *plan, uint32_t entry,
+                                      struct plan_why why)
+{
+    const struct weir_endpoint *endpoint = &plan->endpoints[entry];
+    for (uint32_t index = 0; index < entry; index++) {
+        if (plan->levels[index] != plan->levels[entry] &&
+            memcmp(&plan->endpoints[index], endpoint, sizeof(*endpoint)) == 0) {
+            return plan_refuse(why,
+                               "endpoint: entry %" PRIu32 " is the same as entry %" PRIu32
+                               ", for which it should stand in; after a comma write another one",
+                               entry + 1, index + 1);
+        }
+    }
+    return 0;
+}
+
 static int plan_endpoint_add(struct weir_pool_plan *plan, const char *text, size_t text_bytes,
-                             struct plan_why why)
+                             uint8_t level, struct plan_why why)
 {
     char item[WEIR_ENDPOINT_TEXT_BYTES_MAX];
     char reason[PLAN_REASON_BYTES];
@@ -43,8 +68,8 @@ static int plan_endpoint_add(struct weir_pool_plan *plan, const char *text, size
     }
     if (text_bytes == 0) {
         return plan_refuse(why,
-                           "endpoint: entry %" PRIu32 " of the list is empty; one comma stands "
-                           "between two endpoints, and none at an end",
+                           "endpoint: entry %" PRIu32 " of the list is empty; one comma or '|' "
+                           "stands between two endpoints, and none at an end",
                            number);
     }
     if (text_bytes >= sizeof(item)) {
@@ -59,17 +84,29 @@ static int plan_endpoint_add(struct weir_pool_plan *plan, const char *text, size
     if (weir_endpoint_parse(endpoint, item, reason, sizeof(reason)) != 0) {
         return plan_refuse(why, "endpoint: entry %" PRIu32 ": %s", number, reason);
     }
-    bool stream = weir_transport_is_stream(endpoint->transport);
-    if (plan->endpoints_count > 0 && stream != plan->stream) {
+    const char *kind = plan_kind(endpoint->transport);
+    const char *kind_before = plan_kind(plan->endpoints[0].transport);
+    if (kind != kind_before) {
         return plan_refuse(why,
                            "endpoint: entry %" PRIu32 " is a %s and those before it are %ss; one "
                            "list holds one kind, because messages are framed for it beforehand",
-                           number, stream ? "stream" : "datagram socket",
-                           stream ? "datagram socket" : "stream");
+                           number, kind, kind_before);
     }
-    plan->stream = stream;
+    plan->stream = weir_transport_is_stream(endpoint->transport);
+    plan->relp = endpoint->transport == WEIR_TRANSPORT_RELP;
+    plan->levels[plan->endpoints_count] = level;
     plan->endpoints_count = number;
-    return 0;
+    return plan_endpoint_check_levels(plan, number - 1, why);
+}
+
+// Up to the next separator, or the end.
+static size_t plan_item_bytes(const char *text)
+{
+    size_t bytes = 0;
+    while (text[bytes] != '\0' && text[bytes] != '|' && text[bytes] != ',') {
+        bytes++;
+    }
+    return bytes;
 }
 
 static int plan_endpoints(struct weir_pool_plan *plan, const struct weir_pool_options *options,
@@ -80,15 +117,14 @@ static int plan_endpoints(struct weir_pool_plan *plan, const struct weir_pool_op
         return plan_refuse(why, "endpoint is missing; write where to send, as in "
                                 "tcp://collector:601 or unix:/run/log.sock");
     }
-    const char *end = text + strlen(text);
-    for (;;) {
-        const char *comma = memchr(text, ',', (size_t)(end - text));
-        const char *stop = comma != NULL ? comma : end;
-        int error = plan_endpoint_add(plan, text, (size_t)(stop - text), why);
-        if (error != 0 || comma == NULL) {
+    for (uint8_t level = 0;; text++) {
+        size_t bytes = plan_item_bytes(text);
+        int error = plan_endpoint_add(plan, text, bytes, level, why);
+        text += bytes;
+        if (error != 0 || *text == '\0') {
             return error;
         }
-        text = comma + 1;
+        level = (uint8_t)(level + (*text == ',' ? 1 : 0));
     }
 }
 
@@ -118,9 +154,22 @@ static int plan_framer(struct weir_pool_plan *plan, const struct weir_pool_optio
         return plan_refuse(why, "framing octet-counting is for streams, and the endpoint takes "
                                 "datagrams, each one message; write framing raw");
     }
+    if (!plan->relp && options->framing == WEIR_FRAMING_RELP) {
+        return plan_refuse(why, "framing relp is for relp:// endpoints, and this is none; write "
+                                "framing newline or octet-counting");
+    }
+    if (plan->relp && options->framing != WEIR_FRAMING_NEWLINE &&
+        options->framing != WEIR_FRAMING_RELP) {
+        return plan_refuse(why,
+                           "framing %s is not for relp:// endpoints, which have their own; "
+                           "write framing relp, or nothing",
+                           options->framing == WEIR_FRAMING_RAW ? "raw" : "octet-counting");
+    }
     if (!plan->stream) {
         // The default, newline, is what an operator did not choose: it means nothing here.
         framing.framing = WEIR_FRAMING_RAW;
+    } else if (plan->relp) {
+        framing.framing = WEIR_FRAMING_RELP;
     }
     if (options->header == WEIR_HEADER_RFC5424) {
         plan_field_copy(framing.hostname, sizeof(framing.hostname), options->hostname);
@@ -136,13 +185,41 @@ static int plan_confirm(struct weir_pool_plan *plan, const struct weir_pool_opti
 {
     plan->confirm = options->confirm;
     if (plan->confirm == WEIR_CONFIRM_AUTO) {
-        plan->confirm = plan->stream ? WEIR_CONFIRM_PEER : WEIR_CONFIRM_SENT;
+        plan->confirm = plan->relp     ? WEIR_CONFIRM_ACK
+                        : plan->stream ? WEIR_CONFIRM_PEER
+                                       : WEIR_CONFIRM_SENT;
+    }
+    if (plan->confirm == WEIR_CONFIRM_ACK && !plan->relp) {
+        return plan_refuse(why, "confirm ack needs a collector that answers, and the endpoint is "
+                                "no RELP server; write relp://host:port, or confirm peer");
+    }
+    if (plan->confirm != WEIR_CONFIRM_ACK && plan->relp) {
+        return plan_refuse(why,
+                           "confirm %s is not for relp:// endpoints, where each message is "
+                           "answered; write confirm ack, or nothing",
+                           plan->confirm == WEIR_CONFIRM_PEER ? "peer" : "sent");
     }
     if (plan->confirm == WEIR_CONFIRM_PEER && !plan->stream) {
         return plan_refuse(why, "confirm peer needs a stream, and the endpoint takes datagrams, "
                                 "of which nobody says whether they arrived; write confirm sent");
     }
     return 0;
+}
+
+// Of what the peer read something may be lost with it; of nothing else can it be said.
+static int plan_replay(struct weir_pool_plan *plan, const struct weir_pool_options *options,
+                       struct plan_why why)
+{
+    if (options->replay_bytes == 0 || plan->confirm == WEIR_CONFIRM_PEER) {
+        return 0;
+    }
+    return plan_refuse(why,
+                       "replay_bytes %" PRIu64 " needs confirm peer; with confirm %s; write "
+                       "replay_bytes 0, or nothing",
+                       options->replay_bytes,
+                       plan->confirm == WEIR_CONFIRM_ACK
+                           ? "ack only what the collector answered for is let go"
+                           : "sent nobody asks what became of a message");
 }
 
 // ---- Messages ----
@@ -260,6 +337,37 @@ static int plan_memory(struct weir_pool_plan *plan, const struct weir_pool_optio
     return 0;
 }
 
+// What stays as it was given, or nearly.
+static void plan_copy(struct weir_pool_plan *plan, const struct weir_pool_options *options)
+{
+    plan->full = options->full;
+    plan->gap_records = options->gap_records;
+    plan->writers_count = options->pool_size;
+    plan->buffer_bytes_max = options->buffer_bytes_max;
+    plan->flush_interval_ms = options->flush_interval_ms;
+    plan->epoch_interval_ms = options->epoch_interval_ms;
+    plan->retry_interval_ms = options->retry_interval_ms;
+    plan->retry_interval_max_ms = options->retry_interval_max_ms;
+    plan->connect_timeout_ms = options->connect_timeout_ms;
+    plan->stall_timeout_ms = options->stall_timeout_ms;
+    plan->failback_ms = options->failback_ms;
+    plan->keepalive_ms = options->keepalive_ms;
+    plan->tcp_user_timeout_ms = options->tcp_user_timeout_ms;
+    plan->notsent_bytes_max = options->notsent_bytes_max;
+    plan->window_messages = options->window_messages;
+    plan->window_bytes = options->window_bytes;
+    plan->answer_timeout_ms = options->answer_timeout_ms;
+    plan->refused = options->refused;
+    plan->log = options->log;
+    plan->log_context = options->log_context;
+    // So much is held until it is proven, while more is logged: a quarter leaves room for that.
+    uint64_t quarter = (uint64_t)plan->row.segment_count * plan->row.flush_limit_bytes / 4;
+    quarter = quarter == 0 ? 1 : quarter;
+    plan->epoch_bytes = options->epoch_bytes_max < quarter ? options->epoch_bytes_max : quarter;
+    plan->take_bytes = WEIR_TAKE_BYTES_MAX < quarter ? WEIR_TAKE_BYTES_MAX : quarter;
+    plan->replay_bytes = options->replay_bytes < quarter ? options->replay_bytes : quarter;
+}
+
 int weir_pool_options_check(const struct weir_pool_options *options, struct weir_pool_plan *plan,
                             char *why, size_t why_bytes)
 {
@@ -284,6 +392,9 @@ int weir_pool_options_check(const struct weir_pool_options *options, struct weir
         error = plan_framer(&made, options, refusal);
     }
     if (error == 0) {
+        error = plan_replay(&made, options, refusal);
+    }
+    if (error == 0) {
         error = plan_message(&made, options, refusal);
     }
     if (error == 0) {
@@ -292,20 +403,7 @@ int weir_pool_options_check(const struct weir_pool_options *options, struct weir
     if (error != 0) {
         return error;
     }
-    made.full = options->full;
-    made.gap_records = options->gap_records;
-    made.writers_count = options->pool_size;
-    made.buffer_bytes_max = options->buffer_bytes_max;
-    made.flush_interval_ms = options->flush_interval_ms;
-    made.epoch_interval_ms = options->epoch_interval_ms;
-    made.retry_interval_ms = options->retry_interval_ms;
-    made.retry_interval_max_ms = options->retry_interval_max_ms;
-    made.connect_timeout_ms = options->connect_timeout_ms;
-    made.stall_timeout_ms = options->stall_timeout_ms;
-    // So much is held until it is proven, while more is logged: a quarter leaves room for that.
-    uint64_t quarter = (uint64_t)made.row.segment_count * made.row.flush_limit_bytes / 4;
-    quarter = quarter == 0 ? 1 : quarter;
-    made.epoch_bytes = options->epoch_bytes_max < quarter ? options->epoch_bytes_max : quarter;
+    plan_copy(&made, options);
     memcpy(plan, &made, sizeof(*plan));
     return 0;
 }

@@ -1,4 +1,4 @@
-// Opening, flushing, closing and measuring a pool.
+// Opening, flushing and closing a pool.
 #include "writer/pool.h"
 
 #include <errno.h>
@@ -57,7 +57,7 @@ static int pool_allocate(struct weir_pool *pool)
     }
     for (uint32_t i = 0; i < count; i++) {
         void *region = (unsigned char *)pool->regions + i * pool->region_stride;
-        weir_writer_init(&pool->writers[i], pool->runtime, &pool->plan,
+        weir_writer_init(&pool->writers[i], i, pool->runtime, &pool->plan,
                          weir_row_init(region, &pool->plan.row),
                          &pool->rings[(size_t)i * pool->plan.row.segment_count], &pool->progress,
                          &pool->waiters);
@@ -251,40 +251,4 @@ void weir_pool_destroy(struct weir_pool *pool)
         (void)weir_pool_close(pool, 0);
     }
     pool_free(pool);
-}
-
-// ---- Measuring ----
-
-static uint64_t counter_read(_Atomic uint64_t *counter)
-{
-    return atomic_load_explicit(counter, memory_order_relaxed);
-}
-
-static void metrics_add_writer(struct weir_metrics *metrics, struct weir_writer *writer)
-{
-    struct weir_counters *counters = &writer->counters;
-    weir_counters_sum(counters, metrics);
-    struct weir_row_counts counts;
-    weir_row_count(writer->row, &counts);
-    metrics->accepted_messages += counts.messages;
-    metrics->accepted_bytes += counts.bytes;
-    // In the row and not yet taken, and taken: each side of the row keeps its own count.
-    metrics->held_messages += counts.messages - counter_read(&counters->taken_messages) +
-                              counter_read(&counters->transit_messages);
-    metrics->held_bytes += counts.bytes - counter_read(&counters->taken_bytes) +
-                           counter_read(&counters->transit_bytes);
-}
-
-void weir_pool_metrics(struct weir_pool *pool, struct weir_metrics *metrics)
-{
-    memset(metrics, 0, sizeof(*metrics));
-    for (uint32_t i = 0; i < pool->plan.writers_count; i++) {
-        metrics_add_writer(metrics, &pool->writers[i]);
-    }
-    metrics->rejected_messages[WEIR_REJECTED_FORKED] += counter_read(&pool->rejected_forked);
-    metrics->offered_messages = metrics->accepted_messages;
-    for (uint32_t i = 0; i < WEIR_REJECTIONS_COUNT; i++) {
-        metrics->offered_messages += metrics->rejected_messages[i];
-    }
-    metrics->memory_bytes = pool->pool_bytes + pool->regions_bytes + pool->rings_bytes;
 }

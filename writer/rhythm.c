@@ -67,7 +67,8 @@ bool weir_rhythm_connected(struct weir_writer *me)
     if (due_ns <= me->now_ns) {
         return false;
     }
-    bool sampled = weir_transit_unconfirmed(&me->transit) && !weir_epoch_used(me);
+    bool sampled = me->plan->confirm == WEIR_CONFIRM_PEER && !weir_epoch_used(me) &&
+                   weir_transit_unconfirmed(&me->transit);
     bool waiting = sampled || weir_transit_unsent(&me->transit);
     bool idle = !waiting && due_ns == WEIR_NEVER && me->now_ns - me->active_ns >= IDLE_AFTER_NS;
     if (idle && rhythm_fall_asleep(me)) {

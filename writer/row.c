@@ -216,6 +216,7 @@ int weir_row_drop_oldest(struct weir_row *row, struct weir_row_drop *drop)
     }
     uint32_t segment = slot_segment_plus_one(slot) - 1;
     const struct row_segment *dropped = row_segment_at(row, segment);
+    drop->sequence = slot_sequence(slot);
     drop->opened_ns = dropped->opened_ns;
     drop->sealed_ns = dropped->sealed_ns;
     drop->messages = dropped->messages;
@@ -225,8 +226,24 @@ int weir_row_drop_oldest(struct weir_row *row, struct weir_row_drop *drop)
     return 1;
 }
 
+// How many messages of the open segment that `tail` names are committed; if it is open no more,
+// anything.
+static uint64_t row_committed(const struct weir_row *row, uint64_t tail)
+{
+    uint64_t index = tail_sequence(tail) & (row->slot_count - 1);
+    uint64_t slot = atomic_load_explicit(&row->slots[index].word, memory_order_acquire); // [S3]
+    if (slot_segment_plus_one(slot) == 0) {
+        return 0;
+    }
+    const unsigned char *segment = (const unsigned char *)row + row->segments_offset +
+                                   (slot_segment_plus_one(slot) - 1) * row->segment_stride;
+    const _Atomic uint64_t *word = &((const struct row_segment *)(const void *)segment)->word;
+    return atomic_load_explicit(word, memory_order_acquire) & WORD_COMMITS_MASK; // [S1]
+}
+
 void weir_row_count(const struct weir_row *row, struct weir_row_counts *counts)
 {
+    bool committed = false;
     counts->exact = false;
     for (int i = 0; i < COUNT_ATTEMPTS && !counts->exact; i++) {
         // Every addition seen brings along the closing that it is for, [S8]; so if the tail, read
@@ -235,16 +252,22 @@ void weir_row_count(const struct weir_row *row, struct weir_row_counts *counts)
         uint64_t closed = atomic_load_explicit(&row->closed_count, memory_order_acquire);
         counts->messages = atomic_load_explicit(&row->closed_messages, memory_order_acquire);
         counts->bytes = atomic_load_explicit(&row->closed_bytes, memory_order_acquire);
+        uint64_t before = atomic_load_explicit(&row->tail, memory_order_acquire);
+        uint64_t commits = row_committed(row, before);
         uint64_t tail = atomic_load_explicit(&row->tail, memory_order_acquire);
         uint64_t again = atomic_load_explicit(&row->closed_count, memory_order_relaxed);
         bool open = (tail & TAIL_CLOSED) == 0;
+        // Who gives back does so before the commit [S1]: if as many were committed before as are
+        // reserved after, nobody can give back any more, and the tail tells what is left.
+        committed = open && tail_sequence(before) == tail_sequence(tail) &&
+                    commits == tail_messages(tail);
         uint64_t expected = tail_sequence(tail) + (open || tail_is_shut(tail) ? 0 : 1);
         counts->open_messages = open ? tail_messages(tail) : 0;
         counts->open_bytes = open ? tail_bytes(tail) : 0;
         counts->exact = closed == again && (closed & SEQUENCE_MASK) == (expected & SEQUENCE_MASK);
     }
     counts->messages += counts->open_messages;
-    counts->bytes += counts->open_bytes;
+    counts->bytes += counts->exact && committed ? counts->open_bytes : 0;
     counts->free_count =
         (uint32_t)(atomic_load_explicit(&row->free, memory_order_relaxed) >> 16 & 0xffff);
 }

@@ -89,7 +89,7 @@ static PER_SEGMENT int row_open(struct weir_row *row, uint64_t tail, uint32_t by
         return 1;
     }
     if (closed) {
-        books_add(row, 1, bytes);
+        books_add(row, 1, 0); // what it has used, it adds when it commits
     }
     reservation->bytes = bytes;
     reservation->message = 0;
@@ -131,7 +131,7 @@ int weir_row_reserve(struct weir_row *row, uint32_t bytes, struct weir_reservati
             continue;
         }
         if (closed) {
-            books_add(row, (uint64_t)message + 1, (uint64_t)offset + bytes);
+            books_add(row, (uint64_t)message + 1, offset); // as in row_open
         }
         reservation->bytes = bytes;
         reservation->message = message;
@@ -142,6 +142,11 @@ int weir_row_reserve(struct weir_row *row, uint32_t bytes, struct weir_reservati
         reservation_set(row, reservation, row_segment_of(row, sequence), offset);
         return 0;
     }
+}
+
+uint64_t weir_row_sequence(struct weir_row *row, const struct weir_reservation *reservation)
+{
+    return row_full_sequence(row, tail_sequence(reservation->tail));
 }
 
 void weir_row_stamp(struct weir_row *row, const struct weir_reservation *reservation,
@@ -171,7 +176,6 @@ static bool row_give_back(struct weir_row *row, const struct weir_reservation *r
 {
     uint64_t tail = reservation->tail;
     if (reservation->closed) { // nobody can be behind it; its commit writes the totals
-        atomic_fetch_sub_explicit(&row->closed_bytes, unused, memory_order_release); // [S8]
         return true;
     }
     // This sequence stays while the reservation is held, and its message count never falls: if the
@@ -206,6 +210,7 @@ bool weir_row_commit(struct weir_row *row, const struct weir_reservation *reserv
     if (reservation->closed) {
         segment->messages = reservation->message + 1;
         segment->bytes = total;
+        atomic_fetch_add_explicit(&row->closed_bytes, used, memory_order_release); // [S8]
         delta += WORD_COMPLETE - segment->messages;
     }
     return segment_commit(segment, delta);

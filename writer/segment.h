@@ -125,18 +125,23 @@ struct weir_segment {
 struct weir_row_drop {
     uint64_t opened_ns;
     uint64_t sealed_ns;
+    uint64_t sequence;
     uint32_t messages;
     uint32_t void_messages;
     uint32_t bytes;
 };
 
+// All that was taken or dropped before the look is in `messages` and `bytes`.
 struct weir_row_counts {
-    uint64_t messages;      // accepted since init: every successful reservation
-    uint64_t bytes;         // the same in bytes, less what was given back (weir_row_commit)
-    uint32_t open_messages; // of these, in the segment now open
-    uint32_t open_bytes;
-    uint32_t free_count; // free segments
-    bool exact;          // false: a segment was just being closed, messages and bytes may be low
+    uint64_t messages; // accepted since init: every successful reservation
+    // The same in bytes, as far as weir_row_commit cannot give any of them back: without those of
+    // the open segment while somebody writes to it, and of a message that closed its segment and is
+    // not committed.
+    uint64_t bytes;
+    uint32_t open_messages; // in the segment now open
+    uint32_t open_bytes;    // the same, with all that is reserved
+    uint32_t free_count;    // free segments
+    bool exact;             // false: a segment was just being closed, messages and bytes may be low
 };
 
 // Bytes of region a row with these options needs. Returns 0 if an option is out of bounds.
@@ -156,6 +161,8 @@ int weir_row_reserve(struct weir_row *row, uint32_t bytes, struct weir_reservati
 // Threads: the holder of the reservation, before its commit.
 void weir_row_stamp(struct weir_row *row, const struct weir_reservation *reservation,
                     uint64_t now_ns);
+// The full sequence of the reservation's segment. Threads: its holder, before its commit.
+uint64_t weir_row_sequence(struct weir_row *row, const struct weir_reservation *reservation);
 // Ends the reservation with its first `bytes` bytes as the message, or WEIR_SEGMENT_VOID to take it
 // back (it stays counted as accepted, and as void). What is left over is given back to the segment
 // if nobody reserved behind it, otherwise it stays as a gap that is not sent.

@@ -28,6 +28,11 @@ static uint64_t segment_end(const struct weir_transit_segment *held)
     return held->base + held->segment.wire_bytes;
 }
 
+static void transit_show(struct weir_transit *transit)
+{
+    weir_books_show(&transit->counters->books, &transit->books);
+}
+
 static uint32_t messages_live(const struct weir_segment *segment)
 {
     return segment->messages - segment->void_messages;
@@ -42,26 +47,120 @@ static void transit_pass_sent(struct weir_transit *transit)
     }
 }
 
+// ---- Confirming ----
+
+// Counts the first segment's messages up to `messages` of the live ones, in `bytes` of wire.
+static void transit_count_confirmed(struct weir_transit *transit, uint32_t messages, uint64_t bytes)
+{
+    struct weir_books *books = &transit->books;
+    weir_assert(messages >= transit->counted);
+    uint32_t count = messages - transit->counted;
+    transit->counted = messages;
+    books->confirmed_messages += count;
+    books->confirmed_bytes += bytes;
+    books->transit_messages -= count;
+    books->transit_bytes -= bytes;
+}
+
+static void transit_pop(struct weir_transit *transit)
+{
+    weir_row_release(transit->row, &ring_at(transit, 0)->segment);
+    transit->first = (transit->first + 1) % transit->capacity;
+    transit->count--;
+    if (transit->kept > 0) {
+        transit->kept--;
+    }
+    if (transit->sending > 0) {
+        transit->sending--;
+    }
+}
+
+// Lets go of what is kept beyond what a replay needs, or beyond a quarter of the segments; but not
+// of what is just being sent once more.
+static void transit_trim(struct weir_transit *transit)
+{
+    while (transit->kept > 0) {
+        uint64_t end = segment_end(ring_at(transit, 0));
+        bool due = transit->confirmed - end >= transit->replay_bytes ||
+                   transit->kept > transit->capacity / 4;
+        if (!due || end > transit->sent) {
+            break;
+        }
+        transit_pop(transit);
+    }
+}
+
+static void transit_confirm(struct weir_transit *transit, uint64_t position, uint64_t now_ns)
+{
+    uint64_t from = transit->confirmed;
+    transit->confirmed = position;
+    if (transit->mark.state == WEIR_MARK_HELD && transit->mark.end <= position) {
+        transit->mark.state = WEIR_MARK_CONFIRMED;
+    }
+    while (weir_transit_held(transit) > 0) {
+        const struct weir_transit_segment *held = ring_at(transit, transit->kept);
+        uint64_t end = segment_end(held);
+        uint64_t reached = position < end ? position : end;
+        if (reached < from || reached < held->base) {
+            break;
+        }
+        uint32_t within = (uint32_t)(reached - held->base);
+        uint32_t messages = reached == end ? messages_live(&held->segment)
+                                           : weir_segment_messages_within(&held->segment, within);
+        transit_count_confirmed(transit, messages, reached - from);
+        from = reached;
+        if (reached < end) {
+            break;
+        }
+        if (now_ns > held->segment.opened_ns) {
+            weir_histogram_add(&transit->counters->message_processing,
+                               now_ns - held->segment.opened_ns);
+        }
+        transit->counted = 0;
+        transit->kept++;
+    }
+    transit_trim(transit);
+}
+
 // ---- Taking ----
+
+void weir_transit_mark(struct weir_transit *transit, uint64_t sequence, uint32_t message)
+{
+    transit->mark = (struct weir_mark){WEIR_MARK_AHEAD, message, sequence, 0};
+}
+
+// Where the marked message ends, if this is its segment.
+static void transit_push_mark(struct weir_transit *transit, const struct weir_segment *segment)
+{
+    struct weir_mark *mark = &transit->mark;
+    if (mark->state == WEIR_MARK_AHEAD && mark->sequence == segment->sequence) {
+        const struct weir_segment_entry *entry = &segment->entries[mark->message];
+        const uint32_t *starts = segment->wire_starts;
+        uint32_t start = starts == NULL ? entry->offset : starts[mark->message];
+        weir_assert(mark->message < segment->messages && entry->bytes != WEIR_SEGMENT_VOID);
+        mark->state = WEIR_MARK_HELD;
+        mark->end = transit->end + start + entry->bytes;
+    }
+}
 
 static void transit_push(struct weir_transit *transit, const struct weir_segment *segment,
                          uint64_t now_ns)
 {
     weir_assert(transit->count < transit->capacity);
-    struct weir_counters *counters = transit->counters;
+    struct weir_books *books = &transit->books;
     transit->count++;
     *ring_at(transit, transit->count - 1) = (struct weir_transit_segment){*segment, transit->end};
+    transit_push_mark(transit, segment);
     transit->end += segment->wire_bytes;
     transit_pass_sent(transit);
-    weir_counter_add(&counters->taken_messages, segment->messages);
-    weir_counter_add(&counters->taken_bytes, segment->bytes);
-    weir_counter_add(&counters->transit_messages, messages_live(segment));
-    weir_counter_add(&counters->transit_bytes, segment->wire_bytes);
-    weir_counter_add(&counters->dropped_messages[WEIR_DROPPED_ABANDONED], segment->void_messages);
-    weir_counter_add(&counters->dropped_bytes[WEIR_DROPPED_ABANDONED],
-                     segment->bytes - segment->wire_bytes);
+    books->taken_messages += segment->messages;
+    books->taken_bytes += segment->bytes;
+    books->transit_messages += messages_live(segment);
+    books->transit_bytes += segment->wire_bytes;
+    books->dropped_messages[WEIR_DROPPED_ABANDONED] += segment->void_messages;
+    books->dropped_bytes[WEIR_DROPPED_ABANDONED] += segment->bytes - segment->wire_bytes;
     if (now_ns > segment->sealed_ns) {
-        weir_histogram_add(&counters->buffer_await, now_ns - segment->sealed_ns);
+        weir_histogram_add(&transit->counters->buffer_await, now_ns - segment->sealed_ns);
     }
 }
 
@@ -78,7 +177,10 @@ int weir_transit_take(struct weir_transit *transit, uint64_t window_bytes, uint6
         transit_push(transit, &segment, now_ns);
         count++;
     }
-    weir_transit_confirm(transit, transit->confirmed, now_ns); // segments without wire bytes
+    if (count > 0) {
+        transit_confirm(transit, transit->confirmed, now_ns); // segments without wire bytes
+        transit_show(transit);
+    }
     return count;
 }
 
@@ -164,74 +266,39 @@ void weir_transit_sent(struct weir_transit *transit, uint64_t bytes)
         transit->sent_max = sent;
     }
     transit_pass_sent(transit);
-}
-
-// ---- Confirming ----
-
-// Counts the first segment's messages up to `messages` of the live ones, in `bytes` of wire.
-static void transit_count_confirmed(struct weir_transit *transit, uint32_t messages, uint64_t bytes)
-{
-    struct weir_counters *counters = transit->counters;
-    weir_assert(messages >= transit->counted);
-    uint32_t count = messages - transit->counted;
-    transit->counted = messages;
-    weir_counter_add(&counters->confirmed_messages, count);
-    weir_counter_add(&counters->confirmed_bytes, bytes);
-    weir_counter_sub(&counters->transit_messages, count);
-    weir_counter_sub(&counters->transit_bytes, bytes);
-}
-
-static void transit_pop(struct weir_transit *transit)
-{
-    weir_row_release(transit->row, &ring_at(transit, 0)->segment);
-    transit->first = (transit->first + 1) % transit->capacity;
-    transit->count--;
-    transit->counted = 0;
-    if (transit->sending > 0) {
-        transit->sending--;
-    }
+    transit_trim(transit);
 }
 
 void weir_transit_confirm(struct weir_transit *transit, uint64_t position, uint64_t now_ns)
 {
     weir_assert(position <= transit->sent_max);
-    if (position < transit->confirmed) {
-        return;
-    }
-    uint64_t from = transit->confirmed;
-    transit->confirmed = position;
-    while (transit->count > 0) {
-        const struct weir_transit_segment *held = ring_at(transit, 0);
-        uint64_t end = segment_end(held);
-        uint64_t reached = position < end ? position : end;
-        if (reached < from || reached < held->base) {
-            break;
-        }
-        uint32_t within = (uint32_t)(reached - held->base);
-        uint32_t messages = reached == end ? messages_live(&held->segment)
-                                           : weir_segment_messages_within(&held->segment, within);
-        transit_count_confirmed(transit, messages, reached - from);
-        from = reached;
-        if (reached < end) {
-            break;
-        }
-        if (now_ns > held->segment.opened_ns) {
-            weir_histogram_add(&transit->counters->message_processing,
-                               now_ns - held->segment.opened_ns);
-        }
-        transit_pop(transit);
+    if (position > transit->confirmed) {
+        transit_confirm(transit, position, now_ns);
+        transit_show(transit);
     }
 }
 
-void weir_transit_rewind(struct weir_transit *transit)
+// Where a replay begins: at a message, not further back than is kept.
+static uint64_t transit_replay_start(const struct weir_transit *transit)
+{
+    uint64_t kept = transit->confirmed - ring_at(transit, 0)->base;
+    uint64_t bytes = kept < transit->replay_bytes ? kept : transit->replay_bytes;
+    return weir_transit_boundary(transit, transit->confirmed - bytes);
+}
+
+void weir_transit_rewind(struct weir_transit *transit, bool replay)
 {
     uint64_t position = transit->confirmed;
-    if (transit->count > 0) {
-        const struct weir_transit_segment *held = ring_at(transit, 0);
+    if (weir_transit_held(transit) > 0) {
+        const struct weir_transit_segment *held = ring_at(transit, transit->kept);
         uint32_t start;
         weir_assert(held->base <= position);
         (void)weir_segment_locate(&held->segment, (uint32_t)(position - held->base), &start);
         position = held->base + start;
+    }
+    if (replay && transit->count > 0) {
+        uint64_t earlier = transit_replay_start(transit);
+        position = earlier < position ? earlier : position;
     }
     transit->start = position;
     transit->sent = position;
@@ -263,38 +330,85 @@ uint64_t weir_transit_next(const struct weir_transit *transit, uint64_t none)
                                              : none;
 }
 
+bool weir_transit_frame(const struct weir_transit *transit, uint64_t position,
+                        unsigned char **frame, uint32_t *bytes)
+{
+    for (uint32_t i = 0; i < transit->count; i++) {
+        const struct weir_transit_segment *held = ring_at(transit, i);
+        if (position >= segment_end(held)) {
+            continue;
+        }
+        uint32_t start;
+        uint32_t index =
+            weir_segment_locate(&held->segment, (uint32_t)(position - held->base), &start);
+        const struct weir_segment_entry *entry = &held->segment.entries[index];
+        weir_assert(held->base + start == position);
+        // The segment is the writer's alone until it is released.
+        *frame = (unsigned char *)(uintptr_t)held->segment.payload + entry->offset;
+        *bytes = entry->bytes;
+        return true;
+    }
+    return false;
+}
+
 // ---- Dropping ----
+
+// Drops the first unconfirmed message, which was sent and ends at `end`.
+static void transit_drop_first(struct weir_transit *transit, uint64_t end,
+                               enum weir_dropping reason, uint64_t now_ns)
+{
+    struct weir_books *books = &transit->books;
+    uint64_t bytes = end - transit->confirmed;
+    if (transit->mark.state == WEIR_MARK_HELD && transit->mark.end == end) {
+        transit->mark.state = WEIR_MARK_DROPPED;
+    }
+    transit_confirm(transit, end, now_ns);
+    books->confirmed_messages--; // that was not a confirmation
+    books->confirmed_bytes -= bytes;
+    books->dropped_messages[reason]++;
+    books->dropped_bytes[reason] += bytes;
+    transit_show(transit);
+}
 
 void weir_transit_skip(struct weir_transit *transit, uint64_t now_ns)
 {
     struct weir_iovec part;
     bool some = weir_transit_message(transit, &part);
     weir_assert(some && transit->confirmed == transit->sent && transit->sending == 0);
-    struct weir_counters *counters = transit->counters;
-    weir_counter_add(&counters->dropped_messages[WEIR_DROPPED_UNSENDABLE], 1);
-    weir_counter_add(&counters->dropped_bytes[WEIR_DROPPED_UNSENDABLE], part.bytes_count);
     weir_transit_sent(transit, part.bytes_count);
-    weir_transit_confirm(transit, transit->sent, now_ns);
-    weir_counter_sub(&counters->confirmed_messages, 1); // that was not a confirmation
-    weir_counter_sub(&counters->confirmed_bytes, part.bytes_count);
+    transit_drop_first(transit, transit->sent, WEIR_DROPPED_UNSENDABLE, now_ns);
+}
+
+void weir_transit_refuse(struct weir_transit *transit, uint64_t end, uint64_t now_ns)
+{
+    weir_assert(transit->confirmed < end && end <= transit->sent);
+    transit_drop_first(transit, end, WEIR_DROPPED_REFUSED, now_ns);
 }
 
 uint64_t weir_transit_drop(struct weir_transit *transit, enum weir_dropping reason)
 {
     uint64_t dropped = 0;
+    struct weir_books *books = &transit->books;
+    if (transit->mark.state == WEIR_MARK_HELD) {
+        transit->mark.state = WEIR_MARK_DROPPED;
+    }
+    while (transit->kept > 0) {
+        transit_pop(transit);
+    }
     while (transit->count > 0) {
         const struct weir_transit_segment *held = ring_at(transit, 0);
-        struct weir_counters *counters = transit->counters;
         uint64_t from = transit->confirmed > held->base ? transit->confirmed : held->base;
         uint64_t bytes = segment_end(held) - from;
         uint32_t messages = messages_live(&held->segment) - transit->counted;
         dropped += messages;
-        weir_counter_add(&counters->dropped_messages[reason], messages);
-        weir_counter_add(&counters->dropped_bytes[reason], bytes);
-        weir_counter_sub(&counters->transit_messages, messages);
-        weir_counter_sub(&counters->transit_bytes, bytes);
+        books->dropped_messages[reason] += messages;
+        books->dropped_bytes[reason] += bytes;
+        books->transit_messages -= messages;
+        books->transit_bytes -= bytes;
+        transit->counted = 0;
         transit_pop(transit);
     }
+    transit_show(transit);
     transit->sent = transit->sent_max = transit->confirmed = transit->end;
     transit->limit = UINT64_MAX;
     return dropped;

@@ -7,6 +7,7 @@
 #include "writer/epoch.h"
 #include "writer/link.h"
 #include "writer/rhythm.h"
+#include "writer/session.h"
 
 #define MS UINT64_C(1000000)
 
@@ -43,6 +44,7 @@ static bool alarm_rang(const struct weir_writer *me, enum weir_alarm alarm)
 void weir_watch_fault(struct weir_writer *me, enum weir_fault fault)
 {
     weir_counter_add(&me->counters.faults[fault], 1);
+    weir_report_fault(me, fault);
 }
 
 // ---- Taking and confirming ----
@@ -52,7 +54,7 @@ static void watch_take(struct weir_writer *me)
     if (me->row_over) {
         return;
     }
-    int taken = weir_transit_take(&me->transit, WEIR_SEND_WINDOW_BYTES, me->now_ns);
+    int taken = weir_transit_take(&me->transit, me->plan->take_bytes, me->now_ns);
     if (taken == WEIR_ECLOSED) {
         me->row_over = true;
     } else if (taken > 0) {
@@ -63,12 +65,13 @@ static void watch_take(struct weir_writer *me)
 
 enum weir_guard weir_watch_guard(const struct weir_writer *me)
 {
-    return me->row_over && me->transit.count == 0 ? WEIR_GUARD_CLEAR : WEIR_GUARD_HELD;
+    bool clear = me->row_over && weir_transit_held(&me->transit) == 0;
+    return clear ? WEIR_GUARD_CLEAR : WEIR_GUARD_HELD;
 }
 
 void weir_watch_confirm(struct weir_writer *me, uint64_t position)
 {
-    uint32_t before = me->transit.count;
+    uint32_t before = weir_transit_held(&me->transit);
     if (position <= me->transit.confirmed) {
         return;
     }
@@ -78,7 +81,7 @@ void weir_watch_confirm(struct weir_writer *me, uint64_t position)
     if (me->alarms[WEIR_ALARM_STALL] != WEIR_NEVER) { // the peer lives
         me->alarms[WEIR_ALARM_STALL] = me->now_ns + me->plan->stall_timeout_ms * MS;
     }
-    if (me->transit.count != before) { // room was made
+    if (weir_transit_held(&me->transit) != before) { // room was made
         weir_watch_tell(me);
     }
 }
@@ -97,7 +100,7 @@ static void watch_sample(struct weir_writer *me)
 static bool look_resolving(struct weir_writer *me, struct weir_context *context,
                            enum weir_event *event)
 {
-    const struct weir_endpoint *endpoint = &me->plan->endpoints[me->endpoint];
+    const struct weir_endpoint *endpoint = &me->plan->endpoints[me->route.endpoint];
     me->address = 0;
     if (weir_link_is_unix(endpoint)) {
         me->addresses_count = 1;
@@ -107,6 +110,8 @@ static bool look_resolving(struct weir_writer *me, struct weir_context *context,
     if (weir_future_poll(&me->resolve.future, context) == WEIR_READY) {
         int32_t result = me->resolve.future.result;
         me->addresses_count = result > 0 ? (uint32_t)result : 0;
+        weir_route_turn(me->resolve.addresses, me->addresses_count,
+                        &me->firsts[me->route.endpoint]);
         if (result <= 0) {
             weir_watch_fault(me, WEIR_FAULT_RESOLVE);
         }
@@ -156,6 +161,9 @@ static bool look_broken(struct weir_writer *me, struct weir_context *context)
     if (me->broken == 0 && alarm_rang(me, WEIR_ALARM_STALL)) {
         weir_link_break(me, WEIR_FAULT_STALL);
     }
+    if (me->broken == 0 && alarm_rang(me, WEIR_ALARM_ANSWER)) {
+        weir_link_break(me, WEIR_FAULT_ANSWER_TIMEOUT);
+    }
     return me->broken != 0;
 }
 
@@ -178,10 +186,31 @@ static bool watch_writable(struct weir_writer *me, struct weir_context *context)
     return true;
 }
 
+// The session's own frame goes out as the socket takes it.
+static void watch_session(struct weir_writer *me, struct weir_context *context)
+{
+    if (weir_session_unsent(me) && me->broken == 0 && watch_writable(me, context)) {
+        weir_session_send(me);
+    }
+}
+
+static bool look_opening(struct weir_writer *me, struct weir_context *context,
+                         enum weir_event *event)
+{
+    watch_session(me, context);
+    weir_link_receive(me, context);
+    if (me->broken == 0 && alarm_rang(me, WEIR_ALARM_DIAL)) {
+        weir_link_break(me, WEIR_FAULT_CONNECT_TIMEOUT);
+    }
+    *event = me->broken != 0 ? WEIR_EVENT_BROKEN : WEIR_EVENT_OPENED;
+    return me->broken != 0 || me->session.state != WEIR_SESSION_OPENING;
+}
+
 static bool look_connected(struct weir_writer *me, struct weir_context *context,
                            enum weir_event *event)
 {
     watch_take(me);
+    weir_probe_look(me, context);
     if (look_broken(me, context)) {
         *event = WEIR_EVENT_BROKEN;
         return true;
@@ -195,6 +224,7 @@ static bool look_connected(struct weir_writer *me, struct weir_context *context,
     }
     watch_sample(me);
     weir_epoch_look(me);
+    weir_session_admit(me);
     if (weir_transit_unsent(&me->transit)) {
         *event = WEIR_EVENT_WORK;
         if (watch_writable(me, context)) {
@@ -212,7 +242,8 @@ static bool look_connected(struct weir_writer *me, struct weir_context *context,
     }
     bool over = me->row_over && me->transit.sent == me->transit.end;
     *event = over ? WEIR_EVENT_FINISH : WEIR_EVENT_ROTATE;
-    return over || weir_epoch_full(me);
+    // Over RELP the limit is the window's, unless the writer is about to leave.
+    return over || (weir_epoch_full(me) && (!me->plan->relp || weir_probe_up(me)));
 }
 
 // The peer has not ended its side. If it acknowledged everything it does not do epochs, and its
@@ -229,20 +260,29 @@ static bool draining_acknowledged(struct weir_writer *me)
     return true;
 }
 
+static enum weir_event draining_over(const struct weir_writer *me)
+{
+    return weir_probe_up(me) ? WEIR_EVENT_LEAVE : WEIR_EVENT_PROVEN;
+}
+
 static bool look_draining(struct weir_writer *me, struct weir_context *context,
                           enum weir_event *event)
 {
+    watch_session(me, context);
     weir_link_receive(me, context);
     watch_sample(me);
+    if (me->broken == 0 && alarm_rang(me, WEIR_ALARM_ANSWER)) {
+        weir_link_break(me, WEIR_FAULT_ANSWER_TIMEOUT);
+    }
     if (weir_link_proof(me)) {
         me->proven = true;
         weir_watch_confirm(me, me->transit.sent);
-        *event = WEIR_EVENT_PROVEN;
+        *event = draining_over(me);
         return true;
     }
     if (me->broken == 0 && alarm_rang(me, WEIR_ALARM_STALL)) {
         if (draining_acknowledged(me)) {
-            *event = WEIR_EVENT_PROVEN;
+            *event = draining_over(me);
             return true;
         }
         weir_link_break(me, WEIR_FAULT_STALL);
@@ -257,7 +297,7 @@ bool weir_watch_look(struct weir_writer *me, struct weir_context *context, enum 
     if (me->now_ns >= weir_watch_deadline_ns(me)) {
         return true;
     }
-    if (me->machine <= WEIR_STATE_DIALING && watch_closing(me)) {
+    if (me->machine <= WEIR_STATE_OPENING && watch_closing(me)) {
         watch_take(me); // only so that `row_over` becomes known
         *event = WEIR_EVENT_FINISH;
         if (weir_watch_guard(me) == WEIR_GUARD_CLEAR) {
@@ -268,6 +308,7 @@ bool weir_watch_look(struct weir_writer *me, struct weir_context *context, enum 
     case WEIR_STATE_DOWN: *event = WEIR_EVENT_RETRY; return alarm_rang(me, WEIR_ALARM_RETRY);
     case WEIR_STATE_RESOLVING: return look_resolving(me, context, event);
     case WEIR_STATE_DIALING: return look_dialing(me, context, event);
+    case WEIR_STATE_OPENING: return look_opening(me, context, event);
     case WEIR_STATE_READY:
     case WEIR_STATE_SENDING: return look_connected(me, context, event);
     case WEIR_STATE_DRAINING: return look_draining(me, context, event);

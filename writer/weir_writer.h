@@ -5,7 +5,7 @@
 // host asked for WEIR_FULL_BLOCK). Behind it the pool's writers, each with a connection of its own,
 // batch, send, reconnect and send again from the first message that is not confirmed.
 //
-// The books, per pool, exact whenever nobody is logging at that moment:
+// The books, per pool, exact at any moment, in messages and (below the first line) in bytes:
 //   offered  = accepted + rejected[every reason]
 //   accepted = confirmed + held + dropped[every reason]
 #ifndef WEIR_WRITER_H
@@ -17,9 +17,16 @@
 
 // What makes a message count as delivered, so that its memory may be used again.
 enum weir_confirm {
-    WEIR_CONFIRM_AUTO, // peer on streams, sent on datagrams
+    WEIR_CONFIRM_AUTO, // ack over RELP, peer on other streams, sent on datagrams
     WEIR_CONFIRM_SENT, // the local kernel took it; what is in flight at a break is lost
-    WEIR_CONFIRM_PEER  // the peer process read it; TCP without epochs: its kernel acknowledged it
+    WEIR_CONFIRM_PEER, // the peer process read it; TCP without epochs: its kernel acknowledged it
+    WEIR_CONFIRM_ACK   // the collector answered for it: RELP, and nothing else
+};
+
+// What happens to a message for which the collector answers anything but 200.
+enum weir_refused {
+    WEIR_REFUSED_RETRY, // the connection is given up, and it is sent again over another one
+    WEIR_REFUSED_DROP   // it is dropped and counted as dropped[WEIR_DROPPED_REFUSED]
 };
 
 // What happens to a message when the buffer is full.
@@ -29,7 +36,12 @@ enum weir_full {
     WEIR_FULL_BLOCK        // weir_log waits; needs a runtime with workers
 };
 
-enum weir_framing { WEIR_FRAMING_NEWLINE, WEIR_FRAMING_OCTET_COUNTING, WEIR_FRAMING_RAW };
+enum weir_framing {
+    WEIR_FRAMING_NEWLINE, // over RELP and as datagrams: nothing was chosen
+    WEIR_FRAMING_OCTET_COUNTING,
+    WEIR_FRAMING_RAW,
+    WEIR_FRAMING_RELP // what relp:// endpoints have, and no others
+};
 
 // What happens to a newline inside a message under newline framing; elsewhere it has no meaning.
 // Every newline counts, also one that ends the message; the header is never looked at.
@@ -47,9 +59,11 @@ enum weir_header { WEIR_HEADER_NONE, WEIR_HEADER_RFC5424 };
 
 // Every value is checked at open; zero is not a default. Start from weir_pool_options_init.
 struct weir_pool_options {
-    const char *endpoint; // tcp://host:port unix:/path unix-dgram:/path udp://host:port; a comma
-                          // separates endpoints tried in turn
-    uint32_t pool_size;   // writers, each with a connection
+    // tcp://host:port relp://host:port unix:/path unix-dgram:/path udp://host:port. Between two
+    // that serve equally well stands '|': the pool's writers are spread over them. Before one that
+    // is to be used only while none of those to its left can be reached stands a comma.
+    const char *endpoint;
+    uint32_t pool_size;             // writers, each with a connection
     uint64_t buffer_bytes_max;      // memory for messages, all writers together
     uint32_t message_bytes_max;     // largest message, framing included
     uint32_t flush_limit_bytes;     // a segment this full is sent
@@ -58,16 +72,33 @@ struct weir_pool_options {
     uint32_t retry_interval_max_ms; // ... up to this
     uint32_t connect_timeout_ms;
     uint32_t stall_timeout_ms; // nothing could be sent for so long: the connection is given up
+    uint32_t failback_ms;      // a preferred endpoint was up for so long: back to it; 0: never
+    // TCP alone; 0 leaves the system's own rule.
+    uint32_t keepalive_ms;        // idle for so long: the peer is asked for a sign of life
+    uint32_t tcp_user_timeout_ms; // unacknowledged for so long: the connection is given up
+    uint32_t notsent_bytes_max;   // unsent in the kernel, at most about so much
+    // RELP: messages and bytes sent without an answer, at most; one message may exceed it.
+    uint32_t window_messages;
+    uint32_t window_bytes;
+    uint32_t answer_timeout_ms; // no answer for so long: the connection is given up
+    // After a connection that was reset, so much of what had been confirmed is sent once more: the
+    // peer had read it, but perhaps not stored it. Trades loss for duplicates. 0: nothing.
+    uint64_t replay_bytes;
     // TCP with confirm = peer: after so many bytes, or so long, the connection is ended, the peer
     // proves by its end of stream that it read everything, and a new connection goes on.
     uint64_t epoch_bytes_max; // 0: never; what the peer's kernel acknowledged is then confirmed
     uint32_t epoch_interval_ms;
     enum weir_confirm confirm;
+    enum weir_refused refused;
     enum weir_full full;
     enum weir_framing framing;
     enum weir_delimiter_policy delimiter;
     enum weir_header header;
-    bool gap_records; // after a loss, once connected, send "weir: N messages, M bytes dropped ..."
+    // After a loss, once connected, send "weir: N messages, M bytes dropped between T1 and T2". All
+    // that were delivered, together, tell of every message that a full buffer cost, but for those
+    // between the last of them and weir_pool_close. Bytes are as handed over for messages that were
+    // not taken, and as framed for those dropped later.
+    bool gap_records;
     // Looked at only with WEIR_HEADER_RFC5424; empty strings are sent as '-'.
     uint8_t facility;
     uint8_t severity;
@@ -75,6 +106,11 @@ struct weir_pool_options {
     const char *app;
     const char *procid;
     const char *msgid;
+    // Is told in one line, without a newline, when losses or errors begin and end; at most about
+    // one line a second from each writer. NULL: nobody. Called by a thread that drives the runtime;
+    // must not block, nor log to this pool. Cannot be set from text.
+    void (*log)(void *log_context, const char *line);
+    void *log_context;
 };
 
 WEIR_API void weir_pool_options_init(struct weir_pool_options *options);
@@ -177,7 +213,8 @@ WEIR_API void weir_abandon(struct weir_pool *pool, struct weir_slot *slot);
     X(WEIR_DROPPED_OLDEST, "oldest")         /* made room for newer ones */                        \
     X(WEIR_DROPPED_ABANDONED, "abandoned")   /* weir_abandon, or weir_commit failed */             \
     X(WEIR_DROPPED_DEADLINE, "deadline")     /* still unconfirmed when close's time was over */    \
-    X(WEIR_DROPPED_UNSENDABLE, "unsendable") /* too large for a datagram */
+    X(WEIR_DROPPED_UNSENDABLE, "unsendable") /* too large for a datagram */                        \
+    X(WEIR_DROPPED_REFUSED, "refused")       /* the collector answered, and not with 200 */
 
 // X(name, label): what went wrong with connections.
 #define WEIR_FAULTS(X)                                                                             \
@@ -189,6 +226,10 @@ WEIR_API void weir_abandon(struct weir_pool *pool, struct weir_slot *slot);
     X(WEIR_FAULT_RESET, "reset")                                                                   \
     X(WEIR_FAULT_PEER_CLOSED, "peer_closed")                                                       \
     X(WEIR_FAULT_STALL, "stall")                                                                   \
+    X(WEIR_FAULT_TIMEOUT, "timeout") /* keepalive or TCP_USER_TIMEOUT: its kernel is mute */       \
+    X(WEIR_FAULT_ANSWER_TIMEOUT, "answer_timeout")                                                 \
+    X(WEIR_FAULT_REFUSED, "refused")   /* an answer other than 200 */                              \
+    X(WEIR_FAULT_PROTOCOL, "protocol") /* what the peer sent is not RELP */                        \
     X(WEIR_FAULT_RESOURCE, "resource") /* descriptors, memory: ours, not the peer's */
 
 #define WEIR_NAME_ENUM(name, label) name,
@@ -205,7 +246,36 @@ struct weir_histogram {
     uint64_t sum_ns;
 };
 
+// X(name, member, label): time limits, from the options of those names.
+#define WEIR_TIME_LIMITS(X)                                                                        \
+    X(WEIR_TIME_LIMIT_CONNECT, connect_timeout_ms, "connect")                                      \
+    X(WEIR_TIME_LIMIT_STALL, stall_timeout_ms, "stall")                                            \
+    X(WEIR_TIME_LIMIT_RETRY, retry_interval_ms, "retry")                                           \
+    X(WEIR_TIME_LIMIT_RETRY_MAX, retry_interval_max_ms, "retry_max")                               \
+    X(WEIR_TIME_LIMIT_FAILBACK, failback_ms, "failback")                                           \
+    X(WEIR_TIME_LIMIT_KEEPALIVE, keepalive_ms, "keepalive")                                        \
+    X(WEIR_TIME_LIMIT_TCP_USER_TIMEOUT, tcp_user_timeout_ms, "tcp_user_timeout")                   \
+    X(WEIR_TIME_LIMIT_ANSWER, answer_timeout_ms, "answer")                                         \
+    X(WEIR_TIME_LIMIT_FLUSH, flush_interval_ms, "flush")                                           \
+    X(WEIR_TIME_LIMIT_EPOCH, epoch_interval_ms, "epoch")
+
+// X(name, member, label): limits of what is under way, as they are in force: epoch and replay are
+// at most a quarter of a writer's share of the buffer.
+#define WEIR_BYTE_LIMITS(X)                                                                        \
+    X(WEIR_BYTE_LIMIT_NOTSENT, notsent_bytes_max, "notsent")                                       \
+    X(WEIR_BYTE_LIMIT_WINDOW, window_bytes, "window")                                              \
+    X(WEIR_BYTE_LIMIT_EPOCH, epoch_bytes, "epoch")                                                 \
+    X(WEIR_BYTE_LIMIT_REPLAY, replay_bytes, "replay")
+
+#define WEIR_NAME_ENUM(name, member, label) name,
+enum weir_time_limit { WEIR_TIME_LIMITS(WEIR_NAME_ENUM) WEIR_TIME_LIMITS_COUNT };
+enum weir_byte_limit { WEIR_BYTE_LIMITS(WEIR_NAME_ENUM) WEIR_BYTE_LIMITS_COUNT };
+#undef WEIR_NAME_ENUM
+
 // A snapshot of a pool, summed over its writers. Counters only grow; gauges are marked.
+//
+// A message counts as accepted from its reservation on, its bytes from the moment when no
+// weir_commit can give any of them back; so both only grow.
 struct weir_metrics {
     uint64_t offered_messages;
     uint64_t accepted_messages, accepted_bytes; // bytes as framed
@@ -220,18 +290,26 @@ struct weir_metrics {
     uint64_t connects;                      // connections made
     uint64_t disconnects;                   // connections lost
     uint64_t epochs;                        // connections ended, proven and replaced
+    uint64_t failovers;                     // went over to another endpoint: its own was down
+    uint64_t failbacks;                     // returned to an endpoint that it prefers
     uint64_t faults[WEIR_FAULTS_COUNT];
     uint64_t received_bytes;            // what peers sent back; read and ignored
     uint64_t writers;                   // gauge: pool_size
     uint64_t writers_connected;         // gauge
     uint64_t memory_bytes;              // gauge: all memory the pool holds, fixed at open
+    // Gauges: the options; 0: none.
+    uint64_t limits_ms[WEIR_TIME_LIMITS_COUNT];
+    uint64_t limits_bytes[WEIR_BYTE_LIMITS_COUNT];
     struct weir_histogram buffer_await; // from a segment's closing to its being taken
     // From a segment's first message to the confirmation of its last, per segment.
     struct weir_histogram message_processing;
 };
-WEIR_API void weir_pool_metrics(struct weir_pool *pool, struct weir_metrics *metrics);
+// Takes one. It balances at any moment, whatever other threads do meanwhile; of two snapshots that
+// one thread takes, no counter is lower in the second. Waits for nobody, makes no system call.
+//   threads  any; also after weir_pool_close, and in a forked child.
+WEIR_API void weir_pool_stats(struct weir_pool *pool, struct weir_metrics *metrics);
 
-// Whether both equations of the books hold in the snapshot.
+// Whether both equations of the books hold in the snapshot, in messages and in bytes.
 WEIR_API bool weir_metrics_balanced(const struct weir_metrics *metrics);
 
 // Writes Prometheus text exposition format (version 0.0.4).

@@ -13,6 +13,7 @@
 #include "writer/epoch.h"
 #include "writer/link.h"
 #include "writer/rhythm.h"
+#include "writer/session.h"
 #include "writer/watch.h"
 
 #define MS UINT64_C(1000000)
@@ -33,21 +34,44 @@ static uint64_t writer_wait_ns(struct weir_writer *me)
     return weir_backoff_next(&me->backoff, random);
 }
 
+static void writer_resolve(struct weir_writer *me)
+{
+    weir_link_resolve(&me->resolve, &me->plan->endpoints[me->route.endpoint]);
+}
+
+// To the next endpoint: at once, or after a wait.
+static void writer_go_on(struct weir_writer *me, bool wait)
+{
+    me->alarms[WEIR_ALARM_RETRY] = me->now_ns + (wait ? writer_wait_ns(me) : 0);
+}
+
 static void act_back_off(struct weir_writer *me, struct weir_context *context)
 {
     writer_drop_attempt(me, context);
-    me->endpoint = (me->endpoint + 1) % me->plan->endpoints_count;
-    // Each endpoint of the list is tried at once; the wait comes when all have failed.
-    uint64_t wait_ns = me->endpoint == 0 ? writer_wait_ns(me) : 0;
-    me->alarms[WEIR_ALARM_RETRY] = me->now_ns + wait_ns;
+    weir_probe_drop(me, context);
+    weir_probe_judge(me, false);
+    writer_go_on(me, weir_route_failed(&me->route));
     me->alarms[WEIR_ALARM_DIAL] = WEIR_NEVER;
+}
+
+// The endpoint is connected: which one that is, and whether that is a move.
+static void writer_arrive(struct weir_writer *me)
+{
+    enum weir_route_move move = weir_route_arrived(&me->route);
+    me->firsts[me->route.endpoint] = me->resolve.addresses[me->address];
+    if (move != WEIR_ROUTE_STAYED) {
+        me->epochs_refused = false; // that was another peer
+        weir_counter_add(move == WEIR_ROUTE_BACK ? &me->counters.failbacks
+                                                 : &me->counters.failovers,
+                         1);
+    }
 }
 
 static void act_begin(struct weir_writer *me)
 {
+    writer_arrive(me);
     weir_counter_add(&me->counters.connects, 1);
     atomic_store_explicit(&me->counters.connected, 1, memory_order_relaxed);
-    me->alarms[WEIR_ALARM_DIAL] = WEIR_NEVER;
     me->alarms[WEIR_ALARM_STALL] = WEIR_NEVER;
     me->blocked = false;
     me->peer_ended = false;
@@ -56,8 +80,20 @@ static void act_begin(struct weir_writer *me)
     me->active_ns = me->now_ns;
     me->tick_ns = WEIR_TICK_NS_MIN;
     me->begun = me->transit.confirmed;
-    weir_transit_rewind(&me->transit);
+    weir_transit_rewind(&me->transit, me->replay);
+    me->replay = false;
     weir_link_begin(me);
+    // The server's answer to the opening of a session has the time of another attempt.
+    me->alarms[WEIR_ALARM_DIAL] = me->now_ns + me->plan->connect_timeout_ms * MS;
+}
+
+// Nothing to send, or nothing yet: the session has just been opened.
+static void act_rest(struct weir_writer *me)
+{
+    if (me->alarms[WEIR_ALARM_DIAL] != WEIR_NEVER) {
+        me->alarms[WEIR_ALARM_DIAL] = WEIR_NEVER;
+        weir_report_connected(me);
+    }
 }
 
 // Ends the connection's books. `last`: no other connection will ask again, so that what was only
@@ -81,6 +117,7 @@ static void writer_hang_up(struct weir_writer *me, struct weir_context *context,
     weir_drop(&me->readable.future, context);
     weir_drop(&me->writable.future, context);
     writer_settle_books(me, last);
+    weir_session_settle(me);
     weir_stream_close(&me->stream);
     atomic_store_explicit(&me->counters.connected, 0, memory_order_relaxed);
     me->alarms[WEIR_ALARM_STALL] = WEIR_NEVER;
@@ -88,6 +125,9 @@ static void writer_hang_up(struct weir_writer *me, struct weir_context *context,
     me->alarms[WEIR_ALARM_TICK] = WEIR_NEVER;
     me->alarms[WEIR_ALARM_EPOCH] = WEIR_NEVER;
     me->alarms[WEIR_ALARM_LINGER] = WEIR_NEVER;
+    me->alarms[WEIR_ALARM_ANSWER] = WEIR_NEVER;
+    me->alarms[WEIR_ALARM_DIAL] = WEIR_NEVER;
+    me->alarms[WEIR_ALARM_PROBE] = WEIR_NEVER;
 }
 
 static void writer_count_break(struct weir_writer *me)
@@ -98,44 +138,83 @@ static void writer_count_break(struct weir_writer *me)
     }
 }
 
-// What an epoch carried is confirmed: on with the next.
-static void act_turn(struct weir_writer *me, struct weir_context *context)
+// What the connection carried is confirmed, and it is ended.
+static void writer_finish(struct weir_writer *me, struct weir_context *context)
 {
-    if (me->proven) { // not where the acknowledgement had to do
+    if (me->proven && weir_epoch_used(me)) { // not where the acknowledgement had to do
         weir_counter_add(&me->counters.epochs, 1);
         weir_epoch_adapt(me, true);
     }
     writer_hang_up(me, context, false);
+    weir_probe_judge(me, true);
+}
+
+// On with the next epoch.
+static void act_turn(struct weir_writer *me, struct weir_context *context)
+{
+    writer_finish(me, context);
+    weir_route_again(&me->route);
     weir_watch_dial(me);
+}
+
+// On at the preferred endpoint.
+static void act_move(struct weir_writer *me, struct weir_context *context)
+{
+    writer_finish(me, context);
+    weir_probe_return(me);
+    writer_resolve(me);
+}
+
+// After a break: the same endpoint if it served, or had nothing to serve; else the next, and at the
+// next dial of this one its next address. Of a datagram "confirmed" says nothing, and an error all.
+static void writer_leave(struct weir_writer *me, bool barren)
+{
+    bool failed = !me->plan->stream || (barren && !me->route.trusted);
+    weir_probe_judge(me, !failed);
+    if (!failed) {
+        weir_route_broke(&me->route);
+        writer_go_on(me, true);
+        return;
+    }
+    uint32_t next = (me->address + 1) % me->addresses_count;
+    me->firsts[me->route.endpoint] = me->resolve.addresses[next];
+    writer_go_on(me, weir_route_failed(&me->route));
 }
 
 static void act_break(struct weir_writer *me, struct weir_context *context)
 {
     weir_assert(me->broken != 0);
+    bool opened = me->alarms[WEIR_ALARM_DIAL] == WEIR_NEVER;
     writer_count_break(me);
+    bool reset = me->broken == WEIR_FAULT_RESET + 1;
     writer_hang_up(me, context, false);
-    // Something was sent, and nothing came of it: less at a time, and the next endpoint.
-    if (me->transit.sent > me->transit.start && me->transit.confirmed == me->begun) {
+    me->replay = reset || me->ledger.reset;
+    weir_probe_drop(me, context);
+    bool barren = me->transit.confirmed == me->begun;
+    // Something was sent, and nothing came of it: less at a time.
+    if (me->transit.sent > me->transit.start && barren) {
         weir_link_adapt(me, false);
         weir_epoch_adapt(me, false);
-        me->endpoint = (me->endpoint + 1) % me->plan->endpoints_count;
     }
-    me->alarms[WEIR_ALARM_RETRY] = me->now_ns + writer_wait_ns(me);
+    writer_leave(me, !opened || (barren && weir_transit_held(&me->transit) > 0));
 }
 
 static void act_shut(struct weir_writer *me)
 {
     me->tick_ns = WEIR_TICK_NS_MIN;
     bool last = me->row_over && me->transit.sent == me->transit.end; // then close has a deadline
+    last = last || me->session.state != WEIR_SESSION_NONE; // answers have a time limit of their own
     me->alarms[WEIR_ALARM_STALL] = last ? WEIR_NEVER : me->now_ns + me->plan->stall_timeout_ms * MS;
     me->alarms[WEIR_ALARM_EPOCH] = WEIR_NEVER; // nobody looks at these while it drains
     me->alarms[WEIR_ALARM_STARVED] = WEIR_NEVER;
+    me->alarms[WEIR_ALARM_PROBE] = WEIR_NEVER;
     weir_link_shut(me);
 }
 
 static void act_end(struct weir_writer *me, struct weir_context *context)
 {
     writer_drop_attempt(me, context);
+    weir_probe_drop(me, context);
     if (me->stream.runtime != NULL) {
         writer_count_break(me);
         writer_hang_up(me, context, true);
@@ -162,7 +241,7 @@ static void writer_act(struct weir_writer *me, struct weir_context *context,
     switch (action) {
     case WEIR_ACTION_RESOLVE:
         me->alarms[WEIR_ALARM_RETRY] = WEIR_NEVER;
-        weir_link_resolve(me);
+        writer_resolve(me);
         break;
     case WEIR_ACTION_DIAL: weir_watch_dial(me); break;
     case WEIR_ACTION_BEGIN: act_begin(me); break;
@@ -172,11 +251,12 @@ static void writer_act(struct weir_writer *me, struct weir_context *context,
             weir_watch_confirm(me, me->transit.sent);
         }
         break;
-    case WEIR_ACTION_REST: break;
+    case WEIR_ACTION_REST: act_rest(me); break;
     case WEIR_ACTION_BACK_OFF: act_back_off(me, context); break;
     case WEIR_ACTION_BREAK: act_break(me, context); break;
     case WEIR_ACTION_SHUT: act_shut(me); break;
     case WEIR_ACTION_TURN: act_turn(me, context); break;
+    case WEIR_ACTION_MOVE: act_move(me, context); break;
     case WEIR_ACTION_END: act_end(me, context); break;
     case WEIR_ACTION_IMPOSSIBLE:
     case WEIR_ACTIONS_COUNT:
@@ -193,6 +273,7 @@ static bool writer_rest(struct weir_writer *me, struct weir_context *context)
     if (weir_watch_settled(me) != atomic_load_explicit(&me->settled, memory_order_relaxed)) {
         weir_watch_tell(me);
     }
+    weir_report_look(me);
     uint64_t next_ns = weir_watch_deadline_ns(me);
     if (me->machine == WEIR_STATE_READY || me->machine == WEIR_STATE_SENDING) {
         if (!weir_rhythm_connected(me)) {
@@ -217,6 +298,7 @@ static bool writer_rest(struct weir_writer *me, struct weir_context *context)
 static void writer_over(struct weir_writer *me, struct weir_context *context)
 {
     weir_drop(&me->alarm.future, context);
+    weir_report_end(me);
     me->machine = WEIR_STATE_CLOSED;
     atomic_store_explicit(&me->state, WEIR_STATE_CLOSED, memory_order_relaxed);
     weir_watch_tell(me);
@@ -230,6 +312,7 @@ static void writer_over(struct weir_writer *me, struct weir_context *context)
 static void writer_cancel(struct weir_writer *me, struct weir_context *context)
 {
     writer_drop_attempt(me, context);
+    weir_probe_drop(me, context);
     if (me->stream.runtime != NULL) {
         writer_hang_up(me, context, true);
     }
@@ -278,7 +361,7 @@ void weir_writer_task_init(struct weir_writer_task *task, struct weir_writer *wr
     task->writer = writer;
 }
 
-void weir_writer_init(struct weir_writer *me, struct weir_runtime *runtime,
+void weir_writer_init(struct weir_writer *me, uint32_t number, struct weir_runtime *runtime,
                       const struct weir_pool_plan *plan, struct weir_row *row,
                       struct weir_transit_segment *ring, _Atomic uint32_t *progress,
                       _Atomic uint32_t *waiters)
@@ -298,7 +381,9 @@ void weir_writer_init(struct weir_writer *me, struct weir_runtime *runtime,
     me->epoch_bytes = plan->epoch_bytes;
     me->ledger.step = WEIR_LEDGER_OVER;
     weir_backoff_init(&me->backoff, plan->retry_interval_ms * MS, plan->retry_interval_max_ms * MS);
+    weir_route_init(&me->route, plan->levels, plan->endpoints_count, number);
     weir_transit_init(&me->transit, row, &me->counters, ring, plan->row.segment_count);
+    me->transit.replay_bytes = plan->replay_bytes;
 }
 
 // ---- From other threads ----

@@ -18,12 +18,21 @@
 #include "writer/ledger.h"
 #include "writer/machine.h"
 #include "writer/options.h"
+#include "writer/relp.h"
+#include "writer/probe.h"
+#include "writer/report.h"
+#include "writer/route.h"
 #include "writer/transit.h"
 
-// What was lost since it was last told in-band; see plan->gap_records.
+// What was lost and is not told in-band yet, and what the record tells that is under way; see
+// plan->gap_records and append.h.
 struct weir_gap {
     _Atomic uint64_t messages, bytes;
     _Atomic uint64_t first_ns, last_ns; // wall clock; 0: none
+    // Written by the task before the record's commit, and read by who throws its segment away.
+    _Atomic uint64_t told_sequence; // of the record's segment; 0: none is under way
+    _Atomic uint64_t told_messages, told_bytes, told_first_ns;
+    _Atomic uint64_t record_bytes;
 };
 
 // What the task looks at the clock for; each has a deadline or WEIR_NEVER.
@@ -35,7 +44,30 @@ enum weir_alarm {
     WEIR_ALARM_EPOCH,   // the epoch is old
     WEIR_ALARM_LINGER,  // the peer's end of stream was read, and no reset has followed
     WEIR_ALARM_STARVED, // the kernel had no memory for a send: try again
+    WEIR_ALARM_ANSWER,  // the server owes an answer
+    WEIR_ALARM_PROBE,   // the probe wants to be looked at
+    WEIR_ALARM_REPORT,  // the host is to be told something
     WEIR_ALARMS_COUNT
+};
+
+enum weir_session_state {
+    WEIR_SESSION_NONE,    // the protocol has no sessions
+    WEIR_SESSION_OPENING, // waits for the answer to `open`
+    WEIR_SESSION_OPEN,
+    WEIR_SESSION_CLOSING, // `close` is sent; answers still come
+    WEIR_SESSION_OVER     // closed, refused or violated: what comes is not read any more
+};
+
+// See session.h.
+struct weir_session {
+    enum weir_session_state state;
+    uint32_t close_number;
+    uint32_t frame_bytes, frame_sent; // of the session's own frame
+    char frame[WEIR_RELP_FRAME_BYTES_MAX];
+    const char *reason; // why it ended, where the server is to blame; constant; or NULL
+    uint64_t received_bytes;
+    struct weir_relp_parser parser;
+    struct weir_relp_window window;
 };
 
 struct weir_writer {
@@ -67,6 +99,7 @@ struct weir_writer {
     bool peer_ended;     // the peer's end of stream was read
     bool proven;         // the end-of-stream proof of this connection succeeded
     bool unproven;       // something was confirmed by acknowledgement alone
+    bool replay;         // the next connection begins with a replay
     bool epochs_refused; // the peer does not end its side when we end ours
     int broken;          // 0, or the enum weir_fault that ended the connection, plus one
     uint64_t now_ns;
@@ -78,17 +111,21 @@ struct weir_writer {
     uint64_t open_sequence;  // the open segment seen at the last tick ...
     uint64_t open_since_ns;  // ... and since when
     uint64_t active_ns;      // when something was last found in the row
-    uint32_t endpoint;       // index of the one being tried
     uint32_t address;        // index into resolve.addresses
     uint32_t addresses_count;
     struct weir_backoff backoff;
+    struct weir_route route;
+    struct weir_address firsts[WEIR_ENDPOINTS_MAX]; // of each endpoint: what is dialled first
+    struct weir_probe probe;
     struct weir_ledger ledger;
     struct weir_transit transit;
+    struct weir_session session;
     struct weir_stream stream;
     struct weir_resolve resolve;
     struct weir_connect connect;
     struct weir_stream_ready readable, writable;
     struct weir_sleep alarm;
+    struct weir_report report;
 
     struct weir_counters counters;
 };
@@ -100,8 +137,9 @@ struct weir_writer_task {
 };
 void weir_writer_task_init(struct weir_writer_task *task, struct weir_writer *writer);
 
+// Writer `number` of the pool: where it begins in the list of endpoints.
 // memory   plan, row, ring, progress and waiters outlive the writer, which is in use until `ended`.
-void weir_writer_init(struct weir_writer *writer, struct weir_runtime *runtime,
+void weir_writer_init(struct weir_writer *writer, uint32_t number, struct weir_runtime *runtime,
                       const struct weir_pool_plan *plan, struct weir_row *row,
                       struct weir_transit_segment *ring, _Atomic uint32_t *progress,
                       _Atomic uint32_t *waiters);

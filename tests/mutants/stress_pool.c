@@ -94,7 +94,7 @@ static void pool_burst(struct pool_case *me)
     }
     struct weir_metrics metrics;
     stress_must(weir_pool_flush(me->pool, 15000) == 0, "pool: flush failed");
-    weir_pool_metrics(me->pool, &metrics);
+    weir_pool_stats(me->pool, &metrics);
     stress_must(weir_metrics_balanced(&metrics), "pool: the books do not balance");
     stress_must(metrics.held_messages == 0, "pool: flushed, and something is held");
     stress_must(atomic_load(&me->collector->newest) >= *me->number,
