@@ -40,8 +40,8 @@ static const struct sim_subcommand subcommands[] = {
     {.name = "convert",
      .arguments = "FILE [-o OUT]",
      .about =
-         "Makes a replay file, FILE.replay, of an input of the fuzzer's, by running it; of a replay\n"
-         "file such an input, FILE.input. Nothing is looked at but its scenario and deviations.",
+         "Makes a replay file, FILE.replay, of an input of the fuzzer's, by running it; of a\n"
+         "replay file such an input, FILE.input, of its scenario and its deviations alone.",
      .options = OPTION(HELP) | OPTION(OUTPUT) | OPTION(STEPS) | OPTION(POISON),
      .takes_file = true,
      .run = sim_command_convert},

@@ -482,6 +482,7 @@ const struct weir_sim_scenario sim_scenarios_idle[] = {
     {.name = "idle-host",
      .about = "a host without worker threads sleeps on the runtime's descriptor; others call",
      .run = idle_host,
-     .kinds = SCENARIO_RUNTIME_KINDS},
+     .kinds = SCENARIO_RUNTIME_KINDS,
+     .weight = 10},
     {0},
 };

@@ -332,6 +332,7 @@ const struct weir_sim_scenario sim_scenarios_pool[] = {
      .run = pool_close_flush,
      .kinds = POOL_KINDS,
      .probes = close_probes,
-     .probe_seeds = 500},
+     .probe_seeds = 500,
+     .weight = 5},
     {0},
 };

@@ -573,6 +573,7 @@ static void judge_loss(enum sim_promise promise, uint32_t handed, uint32_t ackno
     metrics.held_messages = 10 - confirmed - dropped;
     metrics.held_messages = metrics.held_messages > 10 ? 0 : metrics.held_messages;
     metrics.accepted_messages = confirmed + dropped + metrics.held_messages;
+    metrics.offered_messages = metrics.accepted_messages;
     sim_auditor_sample(court.auditor, &metrics);
     if (metrics.accepted_messages == 10) {
         sim_auditor_finish(court.auditor, &metrics);
@@ -664,7 +665,7 @@ static void weakened(void **unused)
     sim_auditor_weaken(court.auditor, SIM_PROMISE_READ); // does not make it stronger again
     sim_auditor_sample(court.auditor, &metrics);
     assert_string_equal(court.broken, "");
-    metrics.confirmed_messages = 2;
+    metrics = books(2);
     sim_auditor_sample(court.auditor, &metrics);
     court_end(&court, "false-confirmation");
 }

@@ -69,7 +69,7 @@ void weir_session_shut(struct weir_writer *me)
 // The time for the next answer begins.
 static void session_expect(struct weir_writer *me)
 {
-    bool waits = me->session.window.count > 0;
+    bool waits = me->transit.sent > me->transit.confirmed; // what was admitted may not be sent yet
     me->alarms[WEIR_ALARM_ANSWER] =
         waits ? me->now_ns + me->plan->answer_timeout_ms * MS : WEIR_NEVER;
 }

@@ -189,8 +189,8 @@ static bool watch_writable(struct weir_writer *me, struct weir_context *context)
 // The session's own frame goes out as the socket takes it.
 static void watch_session(struct weir_writer *me, struct weir_context *context)
 {
-    if (weir_session_unsent(me) && me->broken == 0 && watch_writable(me, context)) {
-        weir_session_send(me);
+    while (weir_session_unsent(me) && me->broken == 0 && watch_writable(me, context)) {
+        weir_session_send(me); // again when it was interrupted, or took a part
     }
 }
 
