@@ -574,8 +574,9 @@ static void gap_records(void **unused)
     gaps_are_told(WEIR_FULL_DROP_OLDEST);
 }
 
-// A collector that reads nothing, and a buffer smaller than what a writer would like to take: beside
-// what the socket took there is always something older to drop, so that every message is taken.
+// A collector that reads nothing, and a buffer smaller than what a writer would like to take:
+// beside what the socket took there is always something older to drop, so that every message is
+// taken.
 static void drop_oldest_in_a_small_buffer(void **unused)
 {
     (void)unused;
