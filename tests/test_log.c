@@ -590,8 +590,8 @@ static void drop_oldest_in_a_small_buffer(void **unused)
     bench.options.buffer_bytes_max = 640 << 10; // the socket alone takes up to 208k
     bench.options.message_bytes_max = 1000;
     bench_open(&bench);
-    uint32_t count = 20000; // far more than the socket and the buffer hold
-    assert_int_equal(test_pool_log(bench.pool, 0, 0, 0, count, 100), count);
+    uint32_t count = 3000; // far more than the socket and the buffer hold
+    assert_int_equal(test_pool_log(bench.pool, 0, 0, 0, count, 900), count);
     struct weir_metrics metrics;
     test_pool_books(bench.pool, &metrics);
     assert_true(metrics.dropped_messages[WEIR_DROPPED_OLDEST] > count / 2);

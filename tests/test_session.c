@@ -292,6 +292,7 @@ static void a_window_as_large_as_can_be(void **unused)
     session_bench_start(&bench, 1, &plan, 1);
     bench.options.window_messages = 4096;
     bench.options.window_bytes = 16 << 20;
+    bench.options.buffer_bytes_max = 16 << 20;
     session_bench_open(&bench);
     session_log(&bench, 0, 5000);
     assert_true(relp_server_wait_messages(bench.server, 4096));
