@@ -219,7 +219,7 @@ test: ## everything: installs missing tools, structure, unit tests (4 variants),
 	+@tests/install-tools cmocka
 	+@tests/install-tools $(END_TO_END_TOOLS) || true
 	+@SEEDS='$(or $(TEST_SEEDS),0..199)' SIM_BUDGET='$(SIM_BUDGET)' \
-	    $(RUN_TESTS) structure unit:release unit:asan unit:tsan unit:tiny unit:sim $(SIM_ITEMS) readme end-to-end
+	    $(RUN_TESTS) structure unit:release unit:asan unit:tsan unit:tiny unit:sim $(SIM_ITEMS) fuzz:asan fuzz:tiny readme end-to-end
 
 test-quick: ## structure and unit tests of the release variant only; TESTS="queue timer" picks
 	+@tests/install-tools cmocka
@@ -234,7 +234,7 @@ check: ## every variant with gcc and clang, warnings are errors, then all tests 
 check-all:
 	+@$(RUN_TESTS) structure unit:release unit:asan unit:tsan unit:tiny \
 	    unit:clang unit:clang-asan unit:clang-tsan unit:sim unit:clang-sim \
-	    $(SIM_ITEMS) sim:clang-sim readme end-to-end
+	    $(SIM_ITEMS) sim:clang-sim fuzz:asan fuzz:tiny fuzz:clang-asan readme end-to-end
 
 coverage: ## unit tests under gcov; a table of lines and branches; fails below 95 % and 85 %
 	+@tests/install-tools cmocka
