@@ -269,7 +269,7 @@ static const struct sequence sequences[] = {
     SEQUENCE("ledger", "sent", "\x00\x03\x05\x02\x00\x00\x00\x00"),
     SEQUENCE("ledger", "tcp", "\x01\x00\x10\x02\x06\x22\x06\x05\x06\x14\x06"),
     SEQUENCE("ledger", "tcp-proof", "\x01\x50\x06\x05\x07\x06\x07\x07\x07"),
-    SEQUENCE("ledger", "tcp-early", "\x01\x50\x12\x07\x06\x05\x07\x12\x07\x07"),
+    SEQUENCE("ledger", "tcp-early", "\x01\x50\xf2\x07\x06\x05\x07\xf2\x07\x07"),
     SEQUENCE("ledger", "absurd",
              "\x07\x08\1\1\1\1\1\1\1\x7f\xff\xff\xff\xff\xff\xff\xff\xff"
              "\xc0\1\0\0\0\0\0\0\0\x08\1\1\1\1\1\1\1\1\xff\xff\xff\xff"
@@ -279,6 +279,7 @@ static const struct sequence sequences[] = {
     SEQUENCE("ledger", "unix-dies", "\x72\x10\x08\x20\x08\x06\x08\x0f\x0f\x0a\x0f\x0f\x08\x0a"),
     SEQUENCE("ledger", "unix-cut", "\x72\xf3\x08\x08\x0a"),
     SEQUENCE("ledger", "unix-proof", "\x72\x30\x08\x0c\x06\x0f\x0f\x0f\x0d\x0d\x0d\x0d"),
+    SEQUENCE("ledger", "unix-early", "\x72\x0d\x30\x08\x0c\x06\x0f\x0f\x0f\x0d\x0d\x0d\x0d"),
     SEQUENCE("ledger", "unix-big", "\xf2\xf2\x08\xf2\x08\x0b\xf6\x0b\x26\x0b"),
     // Near and far ones, due ones, stopped ones; the edges of slots; the end of time.
     SEQUENCE("timer", "near",

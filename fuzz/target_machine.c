@@ -137,7 +137,7 @@ static void thing_act(struct thing *thing, enum weir_event event, enum weir_guar
         thing->over = true;
         break;
     case WEIR_ACTION_IMPOSSIBLE:
-    case WEIR_ACTIONS_COUNT: fuzz_require(!"an action of a possible event");
+    case WEIR_ACTIONS_COUNT: fuzz_failed("the action of a possible event", __FILE__, __LINE__);
     }
 }
 
