@@ -17,7 +17,7 @@ static const struct sim_subcommand subcommands[] = {
          "Runs every scenario with every seed until one fails. Without seeds: from 0 until the\n"
          "budget, 60 s, is used up. A failure prints what broke and writes a replay file.",
      .options = EACH_TAKES | OF_A_RUN | OPTION(SEEDS) | OPTION(JOBS) | OPTION(BUDGET) |
-                OPTION(FAILURES) | OPTION(KEEP_GOING),
+                OPTION(CPU_BUDGET) | OPTION(FAILURES) | OPTION(KEEP_GOING),
      .run = sim_command_run_seeds},
     {.name = "replay",
      .arguments = "FILE [--force]",

@@ -34,6 +34,7 @@ enum sim_command_exit {
     X(SIM_OPTION_STRATEGY, "strategy", "NAME", "who answers the decisions (default portfolio)")    \
     X(SIM_OPTION_JOBS, "jobs", "N", "worker processes (default: one per CPU)")                     \
     X(SIM_OPTION_BUDGET, "budget", "TIME", "stop after this long: 90s, 10m, 2h")                   \
+    X(SIM_OPTION_CPU_BUDGET, "cpu-budget", "TIME", "stop after this much processor time in all")  \
     X(SIM_OPTION_FAILURES, "failures", "DIR", "where replay files go (default: this directory)")   \
     X(SIM_OPTION_KEEP_GOING, "keep-going", NULL, "do not stop at the first failure")               \
     X(SIM_OPTION_DEVIATIONS, "deviations", "N", "at most this many deviations in a run")           \
@@ -65,7 +66,7 @@ struct sim_command {
     uint32_t selected_count;
     enum weir_sim_strategy strategy;
     uint32_t jobs;
-    uint64_t budget_ns; // 0: none
+    uint64_t budget_ns, cpu_budget_ns; // 0: none
     const char *failures, *output, *file;
     uint32_t deviations_max, context;
     uint64_t runs_max, steps_max;

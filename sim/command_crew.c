@@ -7,13 +7,25 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "sim/command_crew.h"
 
 // ---- Starting ----
+
+// Of the children that have ended.
+static uint64_t children_cpu_ns(void)
+{
+    struct rusage usage;
+    (void)getrusage(RUSAGE_CHILDREN, &usage);
+    uint64_t us = (uint64_t)usage.ru_utime.tv_usec + (uint64_t)usage.ru_stime.tv_usec;
+    return ((uint64_t)usage.ru_utime.tv_sec + (uint64_t)usage.ru_stime.tv_sec) * SIM_NS_PER_S +
+           us * 1000;
+}
 
 static int system_fail(const struct sim_command *command, const char *what)
 {
@@ -126,6 +138,7 @@ int sim_crew_start(struct sim_crew *crew, const struct sim_command *command)
     uint64_t more_seeds = command->seed_last - command->seed_first;
     crew->command = command;
     crew->signal_fd = -1;
+    crew->children_ns = children_cpu_ns();
     crew->workers_count = more_seeds < command->jobs ? (uint32_t)more_seeds + 1 : command->jobs;
     if (!turns_make(crew) || !memory_make(crew)) {
         return system_fail(command, "memory");
@@ -317,6 +330,21 @@ uint64_t sim_crew_virtual_ns(const struct sim_crew *crew)
         for (uint32_t w = 0; w < crew->workers_count; w++) {
             ns += atomic_load_explicit(&crew->workers[w].page->rows[i].virtual_ns,
                                        memory_order_relaxed);
+        }
+    }
+    return ns;
+}
+
+uint64_t sim_crew_cpu_ns(const struct sim_crew *crew)
+{
+    uint64_t ns = children_cpu_ns() - crew->children_ns;
+    for (uint32_t i = 0; i < crew->workers_count; i++) {
+        clockid_t clock;
+        struct timespec used;
+        if (crew->workers[i].process != 0 &&
+            clock_getcpuclockid(crew->workers[i].process, &clock) == 0 &&
+            clock_gettime(clock, &used) == 0) {
+            ns += (uint64_t)used.tv_sec * SIM_NS_PER_S + (uint64_t)used.tv_nsec;
         }
     }
     return ns;

@@ -86,6 +86,7 @@ struct sim_crew {
     int signal_fd;
     sigset_t signals_before;
     int signal;  // the first that came, or 0
+    uint64_t children_ns; // processor time of children before this crew's
     bool broken; // a worker could not be started; said
     // Called in the parent for each failure; of those with one name each worker sends the first.
     void (*failed)(void *context, const struct sim_failure *failure);
@@ -100,6 +101,7 @@ void sim_crew_wait(struct sim_crew *crew, int timeout_ms);
 void sim_crew_stop(struct sim_crew *crew); // after the runs under way
 uint64_t sim_crew_runs(const struct sim_crew *crew);
 uint64_t sim_crew_virtual_ns(const struct sim_crew *crew);
+uint64_t sim_crew_cpu_ns(const struct sim_crew *crew); // processor time, of ended workers too
 void sim_crew_deinit(struct sim_crew *crew); // kills what is left
 
 // ---- In the worker's process (command_worker.c) ----

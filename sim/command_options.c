@@ -102,6 +102,15 @@ static int scenarios_take(struct sim_command *command, const char *text)
     }
 }
 
+static int time_take(const struct sim_command *command, enum sim_option option, const char *text,
+                     uint64_t *time_ns)
+{
+    return sim_option_duration(text, time_ns)
+               ? 0
+               : sim_refuse(command, "--%s: \"%s\" is not a time like 90s, 10m or 2h",
+                            options[option].word, text);
+}
+
 static int value_take(struct sim_command *command, enum sim_option option, const char *text)
 {
     uint32_t byte = 0;
@@ -112,11 +121,8 @@ static int value_take(struct sim_command *command, enum sim_option option, const
                    ? 0
                    : sim_refuse(command,
                                 "--seeds: \"%s\" is neither a number nor a range like 0..99", text);
-    case SIM_OPTION_BUDGET:
-        return sim_option_duration(text, &command->budget_ns)
-                   ? 0
-                   : sim_refuse(command, "--budget: \"%s\" is not a time like 90s, 10m or 2h",
-                                text);
+    case SIM_OPTION_BUDGET: return time_take(command, option, text, &command->budget_ns);
+    case SIM_OPTION_CPU_BUDGET: return time_take(command, option, text, &command->cpu_budget_ns);
     case SIM_OPTION_SCENARIO: return scenarios_take(command, text);
     case SIM_OPTION_STRATEGY: return strategy_take(command, text);
     case SIM_OPTION_JOBS:

@@ -57,7 +57,8 @@ static int options_complete(struct sim_command *command)
     if (!sim_option_given(command, SIM_OPTION_SEEDS)) {
         command->seed_first = 0;
         command->seed_last = UINT64_MAX;
-        if (!sim_option_given(command, SIM_OPTION_BUDGET)) {
+        if (!sim_option_given(command, SIM_OPTION_BUDGET) &&
+            !sim_option_given(command, SIM_OPTION_CPU_BUDGET)) {
             command->budget_ns = BUDGET_DEFAULT_NS;
         }
     }
@@ -65,14 +66,23 @@ static int options_complete(struct sim_command *command)
     return status == 0 ? sim_options_select(command) : status;
 }
 
-static uint64_t budget_left_ns(const struct sim_session *session)
+static uint64_t time_left_ns(uint64_t budget_ns, uint64_t used_ns)
 {
-    uint64_t budget_ns = session->command->budget_ns;
-    uint64_t elapsed_ns = sim_clock_ns() - session->begun_ns;
     if (budget_ns == 0) {
         return UINT64_MAX;
     }
-    return elapsed_ns < budget_ns ? budget_ns - elapsed_ns : 0;
+    return used_ns < budget_ns ? budget_ns - used_ns : 0;
+}
+
+static uint64_t budget_left_ns(const struct sim_session *session)
+{
+    const struct sim_command *command = session->command;
+    uint64_t left_ns = time_left_ns(command->budget_ns, sim_clock_ns() - session->begun_ns);
+    if (command->cpu_budget_ns == 0) {
+        return left_ns;
+    }
+    uint64_t cpu_left_ns = time_left_ns(command->cpu_budget_ns, sim_crew_cpu_ns(&session->crew));
+    return left_ns < cpu_left_ns ? left_ns : cpu_left_ns;
 }
 
 // How long to wait for news until there is something to do anyway.

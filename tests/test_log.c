@@ -432,14 +432,17 @@ static void close_releases_the_blocked(void **unused)
         assert_int_equal(pthread_create(&threads[i], NULL, i < 3 ? logger_main : reserver_main,
                                         &loggers[i]), 0);
     }
-    test_pause_us(100000);
+    struct weir_metrics metrics;
+    do { // until there is something that cannot be delivered
+        test_pause_us(100000);
+        weir_pool_stats(bench.pool, &metrics);
+    } while (metrics.held_messages == 0);
     assert_int_equal(weir_pool_close(bench.pool, 50), WEIR_ETIMEOUT);
     for (uint32_t i = 0; i < 4; i++) {
         assert_int_equal(pthread_join(threads[i], NULL), 0);
         assert_int_equal(loggers[i].last, WEIR_ECLOSED);
     }
     assert_int_equal(rejected(&bench, WEIR_REJECTED_CLOSED), 4);
-    struct weir_metrics metrics;
     test_pool_books(bench.pool, &metrics);
     assert_int_equal(metrics.held_messages, 0);
     bench_end(&bench);

@@ -601,7 +601,7 @@ static void *consumer_main(void *argument)
     struct consumer *consumer = argument;
     struct stress *stress = consumer->stress;
     uint32_t source = 0, generation = 0, tick = 0;
-    time_t start = time(NULL);
+    time_t progress = time(NULL);
     bool watched = false;
     while (consumer->consumed < STRESS_UNITS && !consumer->failed) {
         if (!watched) {
@@ -613,12 +613,13 @@ static void *consumer_main(void *argument)
         }
         if (!weir_reactor_ready(&stress->reactor, source, generation, WEIR_READABLE,
                                 (struct weir_waker){0}, &tick)) {
-            consumer->failed = time(NULL) - start > 20;
+            consumer->failed = time(NULL) - progress > 20;
             sched_yield();
             continue;
         }
         int units = atomic_exchange(&stress->pending[consumer->number], 0);
         consumer->consumed += units;
+        progress = units > 0 ? time(NULL) : progress;
         if (units == 0) {
             weir_reactor_clear(&stress->reactor, source, generation, WEIR_READABLE, tick);
         } else if (consumer->consumed % 7 == 0) {

@@ -349,6 +349,7 @@ static void bad_words_are_refused(void **state)
         {"run --strategy randon", "unknown strategy \"randon\"; did you mean random?"},
         {"run --jobs 0", "\"0\" is not a whole number from 1 to 256"},
         {"run --budget 5y", "\"5y\" is not a time"},
+        {"run --cpu-budget 5y", "--cpu-budget: \"5y\" is not a time"},
         {"run --poison 256", "not a whole number from 0 to 255"},
         {"run --json=1", "--json: takes no value"},
         {"run passes", "\"passes\" is one word too many"},
