@@ -556,7 +556,10 @@ static void a_server_that_stops_reading(void **unused)
         session_bench_close(&bench, SESSION_CLOSE_MS, 0, &metrics);
         (void)session_expect_arrived(&bench, 4000);
         assert_int_equal(metrics.confirmed_messages, 4000);
-        session_expect_faults(&metrics, i == 0 ? WEIR_FAULT_STALL : WEIR_FAULT_ANSWER_TIMEOUT, 1);
+        // More than once where the machine is so busy that a good server seems to have stopped.
+        enum weir_fault fault = i == 0 ? WEIR_FAULT_STALL : WEIR_FAULT_ANSWER_TIMEOUT;
+        assert_in_range(metrics.faults[fault], 1, metrics.connects - 1);
+        session_expect_faults(&metrics, fault, metrics.faults[fault]);
         session_bench_end(&bench);
     }
 }
