@@ -3,7 +3,8 @@
 // stats-books is the task's books alone (writer/books.h), stats-shed what logging threads throw
 // away. In stats-pool a whole pool is at work: a collector reads, at times slowly or not to the
 // end, threads log, take back and throw away, and one or two take snapshots all the while. What is
-// shown after everything is over is exact.
+// shown after everything is over is exact; stats-close looks right after a close that answered 0,
+// while threads may still be logging and throwing away.
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -227,6 +228,7 @@ struct crowd {
     uint32_t messages; // of each producer
     uint32_t snapshots;
     uint32_t lines;
+    bool closed_beside;
     _Atomic uint32_t accepted, offered;
 };
 
@@ -266,7 +268,10 @@ static void producer_main(void *argument)
     struct crowd *crowd = argument;
     for (uint32_t i = 0; i < crowd->messages; i++) {
         int error = crowd_log(crowd, i);
-        weir_sim_check(crowd->sim, error == 0 || error == WEIR_EFULL, "refused-for-no-reason");
+        weir_sim_check(crowd->sim,
+                       error == 0 || error == WEIR_EFULL ||
+                           (error == WEIR_ECLOSED && crowd->closed_beside),
+                       "refused-for-no-reason");
         (void)atomic_fetch_add_explicit(&crowd->offered, 1, memory_order_relaxed);
         (void)atomic_fetch_add_explicit(&crowd->accepted, error == 0, memory_order_relaxed);
     }
@@ -290,23 +295,7 @@ static void watcher_main(void *argument)
     }
 }
 
-static void crowd_run(struct crowd *crowd)
-{
-    uint32_t actors[PRODUCERS_MAX + WATCHERS_MAX];
-    uint32_t producers = weir_sim_draw(crowd->sim, "producers", 1, PRODUCERS_MAX);
-    uint32_t watchers = weir_sim_draw(crowd->sim, "watchers", 1, WATCHERS_MAX);
-    for (uint32_t i = 0; i < producers; i++) {
-        actors[i] = weir_sim_start(crowd->sim, producer_main, crowd);
-    }
-    for (uint32_t i = producers; i < producers + watchers; i++) {
-        actors[i] = weir_sim_start(crowd->sim, watcher_main, crowd);
-    }
-    for (uint32_t i = 0; i < producers + watchers; i++) {
-        weir_sim_join(crowd->sim, actors[i]);
-    }
-}
-
-// The final state, exactly.
+// Closes, and looks at what then is held: nothing.
 static void crowd_close(struct crowd *crowd)
 {
     struct weir_metrics metrics;
@@ -316,6 +305,34 @@ static void crowd_close(struct crowd *crowd)
     weir_sim_check(crowd->sim, weir_metrics_balanced(&metrics), "books-unbalanced");
     weir_sim_check(crowd->sim, metrics.held_messages == 0 && metrics.held_bytes == 0,
                    "held-at-the-end");
+}
+
+static void crowd_run(struct crowd *crowd)
+{
+    uint32_t actors[PRODUCERS_MAX + WATCHERS_MAX];
+    uint32_t producers = weir_sim_draw(crowd->sim, "producers", 1, PRODUCERS_MAX);
+    uint32_t watchers =
+        crowd->closed_beside ? 0 : weir_sim_draw(crowd->sim, "watchers", 1, WATCHERS_MAX);
+    for (uint32_t i = 0; i < producers; i++) {
+        actors[i] = weir_sim_start(crowd->sim, producer_main, crowd);
+    }
+    for (uint32_t i = producers; i < producers + watchers; i++) {
+        actors[i] = weir_sim_start(crowd->sim, watcher_main, crowd);
+    }
+    if (crowd->closed_beside) {
+        weir_sim_sleep(crowd->sim, weir_sim_draw(crowd->sim, "close_us", 0, 8) * UINT64_C(1000));
+        crowd_close(crowd);
+    }
+    for (uint32_t i = 0; i < producers + watchers; i++) {
+        weir_sim_join(crowd->sim, actors[i]);
+    }
+}
+
+// The final state, exactly.
+static void crowd_end(struct crowd *crowd)
+{
+    struct weir_metrics metrics;
+    weir_pool_stats(crowd->pool, &metrics);
     uint32_t accepted = atomic_load_explicit(&crowd->accepted, memory_order_relaxed);
     uint32_t offered = atomic_load_explicit(&crowd->offered, memory_order_relaxed);
     weir_sim_check(crowd->sim, metrics.accepted_messages == accepted, "accepted-miscounted");
@@ -323,9 +340,9 @@ static void crowd_close(struct crowd *crowd)
     weir_pool_destroy(crowd->pool);
 }
 
-static void stats_pool(struct weir_sim *sim)
+static void crowd_play(struct weir_sim *sim, bool closed_beside)
 {
-    struct crowd crowd = {.sim = sim};
+    struct crowd crowd = {.sim = sim, .closed_beside = closed_beside};
     struct collector collector = {.sim = sim, .os = weir_sim_os(sim)};
     struct weir_pool_options options;
     char why[256];
@@ -344,7 +361,8 @@ static void stats_pool(struct weir_sim *sim)
     options.buffer_bytes_max = 8u << 10;
     options.flush_interval_ms = 1;
     options.retry_interval_ms = 1;
-    options.full = weir_sim_draw(sim, "policy", 0, 2); // the enum's three values
+    options.full = closed_beside ? WEIR_FULL_DROP_OLDEST
+                                 : weir_sim_draw(sim, "policy", 0, 2); // the enum's three values
     options.log = crowd_told;
     options.log_context = &crowd;
     crowd.messages = weir_sim_draw(sim, "messages", 1, 24);
@@ -352,8 +370,21 @@ static void stats_pool(struct weir_sim *sim)
     int error = weir_pool_open(&crowd.pool, runtime, &options, why, sizeof why);
     weir_sim_check(sim, error == 0, why);
     crowd_run(&crowd);
-    crowd_close(&crowd);
+    if (!closed_beside) {
+        crowd_close(&crowd);
+    }
+    crowd_end(&crowd);
     weir_runtime_destroy(runtime);
+}
+
+static void stats_pool(struct weir_sim *sim)
+{
+    crowd_play(sim, false);
+}
+
+static void stats_close(struct weir_sim *sim)
+{
+    crowd_play(sim, true);
 }
 
 static const char *const pool_probes[] = {"seen-throwing-away", "seen-confirming", "told", NULL};
@@ -376,5 +407,10 @@ const struct weir_sim_scenario sim_scenarios_stats[] = {
      .probes = pool_probes,
      .probe_seeds = 2000,
      .weight = 2},
+    {.name = "stats-close",
+     .about = "a pool is closed while threads log and throw away: nothing is held then",
+     .run = stats_close,
+     .kinds = SCENARIO_RUNTIME_KINDS & ~(1u << WEIR_SIM_TIME),
+     .weight = 12},
     {0},
 };

@@ -78,8 +78,10 @@ static bool append_drop_oldest(struct weir_writer *writer)
     atomic_fetch_add_explicit(&counters->shed_bytes, drop.bytes, memory_order_release); // [B3]
     atomic_fetch_add_explicit(&counters->shed_messages, live, memory_order_release);
     atomic_fetch_add_explicit(&counters->shed_voids, drop.void_messages, memory_order_release);
+    atomic_fetch_add_explicit(&counters->shed_segments, 1, memory_order_seq_cst); // [B6]
     append_note_drop(writer, &drop);
-    if (atomic_load_explicit(writer->waiters, memory_order_seq_cst) != 0) { // [R4]
+    if (atomic_load_explicit(writer->waiters, memory_order_seq_cst) != 0 || // [R4]
+        atomic_load_explicit(&writer->closing, memory_order_seq_cst) != 0) { // [B6]
         weir_writer_wake(writer); // somebody may wait for just that, and without a connection
     }                             // the writer would not look for long
     return true;

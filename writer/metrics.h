@@ -7,6 +7,10 @@
 //
 // [B3] throwing away (release) with reading that (acquire): the row's books, read after it, count
 //      what was thrown away as accepted.
+// [B6] counting a segment thrown away, last (seq_cst), with the task's look at that (seq_cst): the
+//      task knows whether all that left the row is counted (weir_watch_settled). Who counts one
+//      too late for its look sees after it that somebody flushes ([R4]) or closes (both seq_cst,
+//      and set before the look), and wakes it.
 #ifndef WEIR_WRITER_METRICS_H
 #define WEIR_WRITER_METRICS_H
 
@@ -50,6 +54,7 @@ struct weir_counters {
     _Atomic uint64_t shed_messages;
     _Atomic uint64_t shed_voids;
     _Atomic uint64_t shed_bytes;
+    _Atomic uint64_t shed_segments; // last: the other three count all of these
     // Written by threads that take snapshots: what was already shown as accepted, see stats.c.
     _Alignas(WEIR_COUNTERS_LINE_BYTES) _Atomic uint64_t shown_messages;
     _Atomic uint64_t shown_bytes;

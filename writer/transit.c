@@ -14,6 +14,7 @@ void weir_transit_init(struct weir_transit *transit, struct weir_row *row,
     transit->counters = counters;
     transit->ring = ring;
     transit->capacity = segment_count;
+    transit->taken = weir_row_first(row);
     transit->limit = UINT64_MAX;
 }
 
@@ -148,6 +149,7 @@ static void transit_push(struct weir_transit *transit, const struct weir_segment
 {
     weir_assert(transit->count < transit->capacity);
     struct weir_books *books = &transit->books;
+    transit->taken++;
     transit->count++;
     *ring_at(transit, transit->count - 1) = (struct weir_transit_segment){*segment, transit->end};
     transit_push_mark(transit, segment);

@@ -51,6 +51,7 @@ struct weir_transit {
     uint32_t kept;    // how many, from the first, are confirmed and kept for a replay
     uint32_t counted; // messages of the first of the others already counted as confirmed
     struct weir_mark mark;
+    uint64_t taken; // the row's first sequence number when it was new, and one per segment taken
     uint64_t start, sent, sent_max, confirmed, end;
     uint64_t replay_bytes; // of what is confirmed, so much is kept; the owner's to set
     uint64_t limit; // sending stops here for now: the epoch's end (epoch.h); UINT64_MAX: nowhere

@@ -11,9 +11,27 @@
 
 #define MS UINT64_C(1000000)
 
+// Whether all segments before the row's first were taken by this task, or thrown away by a thread
+// that has counted them. Such a thread claims first and counts then, so that it may be between.
+static bool watch_first(const struct weir_writer *me, uint64_t *first)
+{
+    uint64_t shed = // before `first`, which then is beyond all that it counts
+        atomic_load_explicit(&me->counters.shed_segments, memory_order_seq_cst); // [B6]
+    *first = weir_row_first(me->row);
+    return *first == me->transit.taken + shed;
+}
+
 uint64_t weir_watch_settled(const struct weir_writer *me)
 {
-    return weir_transit_first(&me->transit, weir_row_first(me->row));
+    uint64_t first;
+    return watch_first(me, &first) ? weir_transit_first(&me->transit, first)
+                                   : atomic_load_explicit(&me->settled, memory_order_relaxed);
+}
+
+bool weir_watch_accounted(const struct weir_writer *me)
+{
+    uint64_t first;
+    return watch_first(me, &first);
 }
 
 void weir_watch_tell(struct weir_writer *me)
@@ -56,7 +74,7 @@ static void watch_take(struct weir_writer *me)
     }
     int taken = weir_transit_take(&me->transit, me->plan->take_bytes, me->now_ns);
     if (taken == WEIR_ECLOSED) {
-        me->row_over = true;
+        me->row_over = weir_watch_accounted(me);
     } else if (taken > 0) {
         me->active_ns = me->now_ns;
         me->tick_ns = WEIR_TICK_NS_MIN;

@@ -15,7 +15,9 @@ enum weir_guard weir_watch_guard(const struct weir_writer *writer);
 
 // Everything on the wire before `position` is confirmed: makes room, and tells who waits.
 void weir_watch_confirm(struct weir_writer *writer, uint64_t position);
-// The sequence number before which every segment is confirmed or dropped; and telling it.
+// Whether all that left the row is in the books: taken by the task, or thrown away and counted.
+bool weir_watch_accounted(const struct weir_writer *writer);
+// The sequence number before which every segment is confirmed, or dropped and counted; telling it.
 uint64_t weir_watch_settled(const struct weir_writer *writer);
 void weir_watch_tell(struct weir_writer *writer);
 

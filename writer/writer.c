@@ -220,10 +220,11 @@ static void act_end(struct weir_writer *me, struct weir_context *context)
         writer_hang_up(me, context, true);
     }
     while (!me->row_over) {
-        // Beyond the window; what a thread is still writing cannot be taken and stays held.
+        // Beyond the window; what a thread is still writing cannot be taken and stays held, and so
+        // does, until it is counted, what one is throwing away.
         int taken = weir_transit_take(&me->transit, UINT64_MAX, me->now_ns);
-        me->row_over = taken == WEIR_ECLOSED;
-        if (taken == 0) {
+        me->row_over = taken == WEIR_ECLOSED && weir_watch_accounted(me);
+        if (taken <= 0) {
             break;
         }
     }
@@ -424,6 +425,6 @@ void weir_writer_want_flush(struct weir_writer *writer, uint64_t sequence)
 void weir_writer_close(struct weir_writer *writer, uint64_t deadline_ns)
 {
     atomic_store_explicit(&writer->close_deadline_ns, deadline_ns, memory_order_relaxed);
-    atomic_store_explicit(&writer->closing, 1, memory_order_release); // [R1]
+    atomic_store_explicit(&writer->closing, 1, memory_order_seq_cst); // [R1] [B6]
     weir_wake(writer->waker);
 }

@@ -86,7 +86,8 @@ struct weir_writer {
     _Atomic uint32_t closing;
     _Atomic uint64_t close_deadline_ns; // set before `closing`
     _Atomic uint64_t flush_target; // somebody waits for all segments before this sequence number
-    _Atomic uint64_t settled; // every segment before this sequence number is confirmed or dropped
+    _Atomic uint64_t settled; // every segment before this sequence number is confirmed, or dropped
+                              // and counted
     _Atomic uint32_t state;   // enum weir_state, for show
     struct weir_gap gap;
     _Atomic uint32_t ended; // 1: the task is over, `verdict` valid and all this the pool's alone
@@ -94,7 +95,7 @@ struct weir_writer {
 
     // The task's own.
     _Alignas(128) enum weir_state machine;
-    bool row_over;       // the row is shut and everything was taken
+    bool row_over;       // the row is shut, everything was taken or thrown away, and is counted
     bool blocked;        // the socket took no more; wait for writability
     bool peer_ended;     // the peer's end of stream was read
     bool proven;         // the end-of-stream proof of this connection succeeded
