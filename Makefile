@@ -16,6 +16,7 @@ BUILD_ROOT ?= build
 BUILD ?= $(BUILD_ROOT)/$(VARIANT)
 PREFIX ?= /usr/local
 LIBDIR ?= $(PREFIX)/lib
+MANDIR ?= $(PREFIX)/share/man
 DESTDIR ?=
 # 1: warnings are errors. For us and our CI; a future compiler must not break a user's build.
 WERROR ?= 0
@@ -169,8 +170,12 @@ ifeq ($(KIND),sim)
 FUZZ_TARGET_SRC := $(wildcard fuzz/target_sim.c)
 FUZZ_SEEDS_SRC := $(wildcard fuzz/seeds_sim.c)
 endif
+# Target lua is built where there is a Lua to build it with.
+LUA_FUZZ := $(shell $(if $(wildcard ffi/lua/weir.c),ffi/lua/find 5.4 5.3 5.2 5.1 | { read -r version package && echo "$$package"; }))
+ifeq ($(LUA_FUZZ),)
+FUZZ_TARGET_SRC := $(filter-out fuzz/target_lua.c,$(FUZZ_TARGET_SRC))
+endif
 FUZZ_SRC := $(FUZZ_TARGET_SRC) $(FUZZ_SEEDS_SRC) $(wildcard fuzz/main_$(FUZZ_MAIN).c)
-PUBLIC_HEADERS := $(wildcard runtime/weir.h writer/weir_writer.h sim/weir_sim.h)
 ifneq ($(TESTS),)
 TEST_SRC := $(filter $(TESTS:%=tests/test_%.c),$(TEST_SRC))
 TOOL_SRC :=
@@ -192,6 +197,8 @@ BENCH_BIN := $(BENCH_SRC:tests/bench/%.c=$(BUILD)/bench/%)
 FUZZ_OBJ := $(FUZZ_SRC:%.c=$(OBJ)/%.o)
 FUZZ_BIN := $(FUZZ_TARGET_SRC:fuzz/target_%.c=$(BUILD)/fuzz/%)
 FUZZ_SEEDS_BIN := $(FUZZ_SEEDS_SRC:fuzz/%.c=$(BUILD)/fuzz/%)
+FUZZ_LUA_OBJ := $(patsubst %.c,$(OBJ)/%.o,$(filter-out %/runtime.c,$(if $(filter fuzz/target_lua.c,$(FUZZ_SRC)),$(wildcard ffi/lua/*.c))))
+FUZZ_OBJ += $(FUZZ_LUA_OBJ)
 ALL_OBJ := $(FUZZ_OBJ) $(LIBRARY_OBJ) $(COMMAND_OBJ) $(SIM_OBJ) $(SCENARIO_OBJ) $(SUPPORT_OBJ) $(BENCH_SUPPORT_OBJ) $(PROGRAM_OBJ)
 COMMAND_BIN := $(if $(COMMAND_SRC),$(BUILD)/weir)
 SIM_LIBRARY := $(if $(SIM_SRC),$(BUILD)/libweir-sim.a)
@@ -203,9 +210,9 @@ SHARED := $(if $(filter release aarch64,$(KIND)),$(BUILD)/libweir.so)
 .DEFAULT_GOAL := all
 .PHONY: all run test test-quick check coverage bench kill-trials delivery million sim sim-hashes mutants cross
 .PHONY: fuzz fuzz-all fuzz-min fuzz-coverage fuzz-canary fuzz-programs
-.PHONY: simulator unit-programs tool-programs bench-programs install uninstall clean help FORCE
+.PHONY: simulator unit-programs tool-programs bench-programs amalgamation install uninstall install-check clean help FORCE
 
-all: $(BUILD)/libweir.a $(SHARED) $(COMMAND_BIN) $(SIM_LIBRARY) $(SIM_BIN) $(BUILD)/weir.pc ## the library, the weir command, weir.pc (the default)
+all: $(BUILD)/libweir.a $(SHARED) $(COMMAND_BIN) $(SIM_LIBRARY) $(SIM_BIN) ## the library, the weir command, the simulator (the default)
 
 run: $(COMMAND_BIN) ## build and run the demonstration
 	$(BUILD)/weir demo $(ARGS)
@@ -278,6 +285,23 @@ mutants: ## plants each bug of tests/mutants/ in a copy, and says who finds it; 
 	+@tests/install-tools cmocka
 	+@MAKE='$(MAKE)' BUILD_ROOT='$(abspath $(BUILD_ROOT))' tests/mutants/run $(ARGS)
 
+# A module for nginx: ffi/nginx/build and ffi/nginx.md say more. NGINX, NGINX_SRC, NGINX_FLAGS pick the server.
+.PHONY: nginx bench-nginx
+nginx: $(BUILD)/libweir.a ## the nginx module, against Debian's nginx-dev or NGINX_SRC=: BUILD/nginx/
+	+@ffi/nginx/build '$(BUILD)/nginx' '$(BUILD)/libweir.a'
+
+bench-nginx: all ## nginx with one worker: what logging costs a request, eight ways; QUICK=1
+	+@tests/install-tools nginx wrk rsyslog
+	+@BUILD='$(abspath $(BUILD))' QUICK='$(QUICK)' tests/bench/nginx $(ARGS)
+
+# The Lua modules: ffi/lua.md says more. LUA_VERSIONS picks: 5.1 5.2 5.3 5.4 luajit.
+.PHONY: lua lua-install lua-uninstall
+lua: ## the Lua modules: LuaJIT's, and one for each Lua whose headers pkg-config finds: BUILD/lua/
+
+lua-install: lua ## into DESTDIR/PREFIX: the Lua modules; LUA_VERSIONS="5.4 luajit"
+
+lua-uninstall: ## removes what lua-install put there
+
 # Fuzzing: fuzz/run says more. SECONDS per target, JOBS at once, TARGETS of fuzz-all.
 TARGET ?= relp
 TARGETS ?=
@@ -308,28 +332,55 @@ cross: ## build for aarch64 and run the demonstration under qemu
 	+@$(MAKE) --no-print-directory VARIANT=aarch64 BUILD='$(BUILD_ROOT)/aarch64' all
 	qemu-aarch64 -L /usr/aarch64-linux-gnu '$(BUILD_ROOT)/aarch64/weir' demo $(ARGS)
 
-install: all ## into DESTDIR/PREFIX: headers, libraries, weir.pc, the commands weir and weir-sim
-	+@$(MAKE) --no-print-directory VARIANT=sim BUILD='$(BUILD_ROOT)/sim' simulator
-	install -d '$(DESTDIR)$(PREFIX)/include' '$(DESTDIR)$(LIBDIR)/pkgconfig' '$(DESTDIR)$(PREFIX)/bin'
-	install -m 644 $(PUBLIC_HEADERS) '$(DESTDIR)$(PREFIX)/include/'
-	install -m 644 $(BUILD)/libweir.a '$(DESTDIR)$(LIBDIR)/'
-	install -m 755 $(BUILD)/libweir.so '$(DESTDIR)$(LIBDIR)/libweir.so.$(VERSION)'
-	ln -sf libweir.so.$(VERSION) '$(DESTDIR)$(LIBDIR)/libweir.so.$(SOVERSION)'
-	ln -sf libweir.so.$(SOVERSION) '$(DESTDIR)$(LIBDIR)/libweir.so'
-	install -m 644 $(BUILD)/weir.pc '$(DESTDIR)$(LIBDIR)/pkgconfig/'
-	$(if $(COMMAND_BIN),install -m 755 $(COMMAND_BIN) '$(DESTDIR)$(PREFIX)/bin/')
-	install -m 644 runtime/os.h '$(DESTDIR)$(PREFIX)/include/weir_os.h'
-	install -m 644 $(BUILD_ROOT)/sim/public/libweir-sim.a '$(DESTDIR)$(LIBDIR)/'
-	install -m 644 $(BUILD_ROOT)/sim/weir-sim.pc '$(DESTDIR)$(LIBDIR)/pkgconfig/'
-	install -m 755 $(BUILD_ROOT)/sim/weir-sim '$(DESTDIR)$(PREFIX)/bin/'
+amalgamation: $(BUILD)/amalgamation/weir.c ## the library as one file: BUILD/amalgamation/weir.c, weir.h
+	@cd $(BUILD)/amalgamation && wc -c weir.c weir.h
 
-uninstall: ## removes what install put there
-	rm -f $(patsubst %,'$(DESTDIR)$(PREFIX)/include/%',$(notdir $(PUBLIC_HEADERS)))
-	rm -f '$(DESTDIR)$(LIBDIR)/libweir.a' '$(DESTDIR)$(LIBDIR)/libweir.so'
-	rm -f '$(DESTDIR)$(LIBDIR)/libweir.so.$(SOVERSION)' '$(DESTDIR)$(LIBDIR)/libweir.so.$(VERSION)'
-	rm -f '$(DESTDIR)$(LIBDIR)/pkgconfig/weir.pc' '$(DESTDIR)$(PREFIX)/bin/weir'
-	rm -f '$(DESTDIR)$(PREFIX)/include/weir_os.h' '$(DESTDIR)$(LIBDIR)/libweir-sim.a'
-	rm -f '$(DESTDIR)$(LIBDIR)/pkgconfig/weir-sim.pc' '$(DESTDIR)$(PREFIX)/bin/weir-sim'
+# Where everything goes. The simulator is built for this machine only.
+TO_BIN = $(DESTDIR)$(PREFIX)/bin
+TO_INCLUDE = $(DESTDIR)$(PREFIX)/include
+TO_LIB = $(DESTDIR)$(LIBDIR)
+TO_MAN = $(DESTDIR)$(MANDIR)
+TO_SHARED = $(TO_LIB)/libweir.so
+INSTALLS_SIM := $(if $(filter-out aarch64,$(VARIANT)),$(wildcard sim/main.c))
+MAN_PAGES := $(wildcard ffi/man/*.1 ffi/man/*.3)
+INSTALLS_PAGES := $(filter-out $(if $(INSTALLS_SIM),,%/weir-sim.1 %/weir_sim.3),$(MAN_PAGES))
+
+install-check: export DESTDIR := $(DESTDIR)
+install-check: export INSTALL_PREFIX := $(PREFIX)
+install-check: export INSTALL_LIBDIR := $(LIBDIR)
+install-check: export INSTALL_MANDIR := $(MANDIR)
+install-check:
+	@ffi/install-check "PREFIX=$$INSTALL_PREFIX" "LIBDIR=$$INSTALL_LIBDIR" "MANDIR=$$INSTALL_MANDIR"
+
+install: install-check ## into DESTDIR/PREFIX: headers, libraries, pkg-config files, commands, man pages
+	$(if $(SHARED),,@echo 'make: VARIANT=$(VARIANT) cannot be installed; release, clang, aarch64 can' >&2; exit 1)
+	+@$(MAKE) --no-print-directory VARIANT=$(VARIANT) BUILD='$(BUILD)' all
+	$(if $(INSTALLS_SIM),+@$(MAKE) --no-print-directory VARIANT=sim BUILD='$(BUILD_ROOT)/sim' simulator)
+	install -d '$(TO_BIN)' '$(TO_INCLUDE)' '$(TO_LIB)/pkgconfig' '$(TO_MAN)/man1' '$(TO_MAN)/man3'
+	install -m 755 $(COMMAND_BIN) '$(TO_BIN)/'
+	install -m 644 runtime/weir.h writer/weir_writer.h '$(TO_INCLUDE)/'
+	install -m 644 runtime/os.h '$(TO_INCLUDE)/weir_os.h'
+	install -m 644 $(BUILD)/libweir.a '$(TO_LIB)/'
+	install -m 755 $(BUILD)/libweir.so '$(TO_SHARED).$(VERSION)'
+	ln -sf libweir.so.$(VERSION) '$(TO_SHARED).$(SOVERSION)'
+	ln -sf libweir.so.$(SOVERSION) '$(TO_SHARED)'
+	@printf '%s\n' "$$PKG_CONFIG_TEXT" | install -m 644 /dev/stdin '$(TO_LIB)/pkgconfig/weir.pc'
+	install -m 644 $(filter %.1,$(INSTALLS_PAGES)) '$(TO_MAN)/man1/'
+	install -m 644 $(filter %.3,$(INSTALLS_PAGES)) '$(TO_MAN)/man3/'
+ifneq ($(INSTALLS_SIM),)
+	install -m 755 $(BUILD_ROOT)/sim/weir-sim '$(TO_BIN)/'
+	install -m 644 sim/weir_sim.h '$(TO_INCLUDE)/'
+	install -m 644 $(BUILD_ROOT)/sim/public/libweir-sim.a '$(TO_LIB)/'
+	@printf '%s\n' "$$SIM_PKG_CONFIG_TEXT" | install -m 644 /dev/stdin '$(TO_LIB)/pkgconfig/weir-sim.pc'
+endif
+
+uninstall: install-check ## removes the files that install put there
+	rm -f '$(TO_BIN)/weir' '$(TO_BIN)/weir-sim'
+	rm -f '$(TO_INCLUDE)/weir.h' '$(TO_INCLUDE)/weir_os.h' '$(TO_INCLUDE)/weir_writer.h' '$(TO_INCLUDE)/weir_sim.h'
+	rm -f '$(TO_LIB)/libweir.a' '$(TO_LIB)/libweir-sim.a'
+	rm -f '$(TO_SHARED)' '$(TO_SHARED).$(SOVERSION)' '$(TO_SHARED).$(VERSION)'
+	rm -f '$(TO_LIB)/pkgconfig/weir.pc' '$(TO_LIB)/pkgconfig/weir-sim.pc'
+	rm -f $(foreach page,$(notdir $(MAN_PAGES)),'$(TO_MAN)/man$(subst .,,$(suffix $(page)))/$(page)')
 
 clean: ## removes BUILD_ROOT, all variants
 	rm -rf '$(BUILD_ROOT)'
@@ -338,10 +389,10 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
 	@echo
 	@echo "Knobs: VARIANT (release asan tsan tiny sim coverage clang clang-asan clang-tsan clang-sim aarch64), CC, CFLAGS,"
-	@echo "  BUILD_ROOT, PREFIX, LIBDIR, DESTDIR, WERROR=1, V=1, TESTS=\"queue timer\", ARGS=\"...\""
+	@echo "  BUILD_ROOT, PREFIX, LIBDIR, MANDIR, DESTDIR, WERROR=1, V=1, TESTS=\"queue timer\", ARGS=\"...\""
 	@echo "Examples: make VARIANT=asan; make test-quick TESTS=queue; make install PREFIX=/usr DESTDIR=/tmp/x"
 
-simulator: $(SIM_BIN) $(BUILD)/public/libweir-sim.a $(BUILD)/weir-sim.pc
+simulator: $(SIM_BIN) $(BUILD)/public/libweir-sim.a
 unit-programs: $(TEST_BIN) $(TOOL_BIN)
 tool-programs: $(TOOL_BIN)
 bench-programs: $(BENCH_BIN)
@@ -403,6 +454,9 @@ $(filter-out %/bench_sim,$(BENCH_BIN)): $(BUILD)/bench/%: $(OBJ)/tests/bench/%.o
 
 FUZZ_MAIN_OBJ := $(OBJ)/fuzz/main_$(FUZZ_MAIN).o
 $(BUILD)/fuzz/args: $(OBJ)/writer/command_options.o
+$(BUILD)/fuzz/lua: $(FUZZ_LUA_OBJ)
+$(BUILD)/fuzz/lua: LDLIBS += $(shell $(if $(LUA_FUZZ),pkg-config --libs $(LUA_FUZZ)))
+$(OBJ)/fuzz/target_lua.o $(FUZZ_LUA_OBJ): PROBED += $(call lua_flags,$(LUA_FUZZ))
 $(filter-out %/sim,$(FUZZ_BIN)): $(BUILD)/fuzz/%: $(OBJ)/fuzz/target_%.o $(FUZZ_MAIN_OBJ) $(BUILD)/libweir.a
 	@mkdir -p $(@D)
 	$(call say,ld,$@)$(LINK) -o $@ $(filter %.o,$^) $(BUILD)/libweir.a $(LDLIBS)
@@ -425,27 +479,72 @@ $(BUILD)/public/libweir-sim.a: $(SIM_LIBRARY_OBJ) $(BUILD)/sources.stamp
 	$(call say,ar,$@)rm -f $@ $(@D)/weir-sim.o; $(LD) -r -o $(@D)/weir-sim.o $(SIM_LIBRARY_OBJ) && \
 	    $(OBJCOPY) --localize-hidden $(@D)/weir-sim.o && $(AR) rcs $@ $(@D)/weir-sim.o
 
-define SIM_PKG_CONFIG_TEXT
-prefix=$(PREFIX)
-libdir=$(LIBDIR)
-includedir=$${prefix}/include
+$(BUILD)/amalgamation/weir.c: ffi/amalgamate LICENSE $(LIBRARY_SRC) $(wildcard runtime/*.h writer/*.h) $(BUILD)/sources.stamp
+	$(call say,cat,$@)ffi/amalgamate $(@D) $(VERSION) $(LIBRARY_SRC)
 
-Name: weir-sim
-Description: deterministic simulator for C11 threads, futures and sockets; link without -fsanitize
-Version: $(VERSION)
-Cflags: -I$${includedir} $(SIM_FLAGS)
-Libs: -L$${libdir} -lweir-sim
-Libs.private: -pthread
+# Each Lua's module holds the library, with all its symbols hidden, and stays loaded as that does.
+# LuaJIT's FFI takes the shared library, which is found beside the module, or by the system's loader.
+lua_flags = $(shell $(if $(1),pkg-config --cflags $(1) | sed 's/-I */-isystem /g'))
+lua_package = $(shell ffi/lua/find $(1) | cut -d ' ' -f 2)
+ifneq ($(filter lua lua-install lua-uninstall,$(MAKECMDGOALS)),)
+LUA_VERSIONS ?= $(sort luajit $(shell ffi/lua/find | cut -d ' ' -f 1))
+LUA_BUILT := $(filter-out luajit,$(LUA_VERSIONS)) $(if $(filter luajit,$(LUA_VERSIONS)),$(shell ffi/lua/find luajit | cut -d ' ' -f 1))
+endif
+LUA_SHARE := $(BUILD)/lua/share
+LUA_FILES := $(LUA_SHARE)/weir_ffi.lua $(LUA_SHARE)/weir_cdef.lua $(LUA_SHARE)/resty/logger/socket.lua
+lua: $(LUA_BUILT:%=$(BUILD)/lua/%/weir.so) $(LUA_FILES) $(BUILD)/lua/luajit/libweir.so
+
+$(BUILD)/lua/%/weir.so: $(wildcard ffi/lua/*.[ch]) $(BUILD)/libweir.a ffi/lua/find
+	@mkdir -p $(@D)
+	$(if $(call lua_package,$*),,@echo 'make: pkg-config finds no headers of Lua $*' >&2; exit 1)
+	$(call say,cc,$@)$(COMPILE) $(call lua_flags,$(call lua_package,$*)) $(LINK_HARDENING) -shared -Wl,-z,nodelete \
+	    -Wl,--exclude-libs,ALL -o $@ $(filter %.c,$^) $(BUILD)/libweir.a $(LDFLAGS) $(LDLIBS)
+
+$(BUILD)/lua/luajit/libweir.so: $(BUILD)/libweir.so
+	@mkdir -p $(@D) && ln -sf ../../libweir.so $@
+
+$(LUA_SHARE)/weir_cdef.lua: ffi/lua/cut_header runtime/weir.h writer/weir_writer.h
+	@mkdir -p $(@D)
+	$(call say,cut,$@)CC='$(CC)' ffi/lua/cut_header libweir.so.$(SOVERSION) >$@
+
+$(filter-out %/weir_cdef.lua,$(LUA_FILES)): $(LUA_SHARE)/%: ffi/lua/%
+	@mkdir -p $(@D) && install -m 644 $< $@
+
+# Where Lua looks by default, below PREFIX; INSTALL_LMOD and INSTALL_CMOD say otherwise for one version.
+# What is written in Lua is for LuaJIT alone, and needs no headers.
+lua_number = $(patsubst luajit,5.1,$(1))
+lua_cmod = $(DESTDIR)$(or $(INSTALL_CMOD),$(PREFIX)/lib/lua/$(lua_number))
+LUA_LMOD = $(DESTDIR)$(or $(INSTALL_LMOD),$(PREFIX)/share/lua/5.1)
+define LUA_INSTALL
+install -d '$(lua_cmod)'
+install -m 755 $(BUILD)/lua/$(1)/weir.so '$(lua_cmod)/'
+
 endef
-export SIM_PKG_CONFIG_TEXT
-$(BUILD)/weir-sim.pc: FORCE
-	@mkdir -p $(@D); printf '%s\n' "$$SIM_PKG_CONFIG_TEXT" | cmp -s - $@ || printf '%s\n' "$$SIM_PKG_CONFIG_TEXT" >$@
+lua-install:
+	$(foreach version,$(LUA_BUILT),$(call LUA_INSTALL,$(version)))
+ifneq ($(filter luajit,$(LUA_VERSIONS)),)
+	CC='$(CC)' ffi/lua/cut_header '$(LIBDIR)/libweir.so.$(SOVERSION)' libweir.so.$(SOVERSION) >$(BUILD)/lua/installed.lua
+	install -d '$(LUA_LMOD)/resty/logger'
+	install -m 644 $(BUILD)/lua/installed.lua '$(LUA_LMOD)/weir_cdef.lua'
+	install -m 644 $(LUA_SHARE)/weir_ffi.lua '$(LUA_LMOD)/'
+	install -m 644 $(LUA_SHARE)/resty/logger/socket.lua '$(LUA_LMOD)/resty/logger/'
+endif
 
-define PKG_CONFIG_TEXT
-prefix=$(PREFIX)
-libdir=$(LIBDIR)
+lua-uninstall:
+	rm -f $(foreach version,$(LUA_VERSIONS),'$(call lua_cmod,$(version))/weir.so')
+	rm -f '$(LUA_LMOD)/weir_cdef.lua' '$(LUA_LMOD)/weir_ffi.lua' '$(LUA_LMOD)/resty/logger/socket.lua'
+
+# What pkg-config tells a host's build: LIBDIR below PREFIX follows it, blanks have a backslash.
+empty :=
+pc_escape = $(subst $(empty) $(empty),\ ,$(1))
+define PKG_CONFIG_FOLDERS
+prefix=$(call pc_escape,$(PREFIX))
+libdir=$(call pc_escape,$(subst =,,$(subst =$(PREFIX)/,$${prefix}/,=$(LIBDIR))))
 includedir=$${prefix}/include
 
+endef
+define PKG_CONFIG_TEXT
+$(PKG_CONFIG_FOLDERS)
 Name: weir
 Description: log stream writer that never blocks the host and says what was delivered
 Version: $(VERSION)
@@ -453,8 +552,15 @@ Cflags: -I$${includedir}
 Libs: -L$${libdir} -lweir
 Libs.private: -pthread
 endef
-export PKG_CONFIG_TEXT
-$(BUILD)/weir.pc: FORCE
-	@mkdir -p $(@D); printf '%s\n' "$$PKG_CONFIG_TEXT" | cmp -s - $@ || printf '%s\n' "$$PKG_CONFIG_TEXT" >$@
+define SIM_PKG_CONFIG_TEXT
+$(PKG_CONFIG_FOLDERS)
+Name: weir-sim
+Description: deterministic simulator for C11 threads, futures and sockets; link without -fsanitize
+Version: $(VERSION)
+Cflags: -I$${includedir} $(SIM_FLAGS)
+Libs: -L$${libdir} -lweir-sim -pthread
+endef
+install: export PKG_CONFIG_TEXT := $(PKG_CONFIG_TEXT)
+install: export SIM_PKG_CONFIG_TEXT := $(SIM_PKG_CONFIG_TEXT)
 
 -include $(ALL_OBJ:.o=.d)

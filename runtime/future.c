@@ -1,12 +1,17 @@
 // What every future is composed with: poll, drop, any, all; sleep, interval, timeout, yield.
 //
-// Also the texts of the error codes. A leaf's `resume` is WEIR_RESUME_START until it has something
-// to undo.
+// Also the version, and the texts of the error codes. A leaf's `resume` is WEIR_RESUME_START until
+// it has something to undo.
 #include <stdio.h>
 
 #include "runtime/timer.h"
 #include "runtime/wait.h"
 #include "runtime/worker.h"
+
+const char *weir_version(void)
+{
+    return WEIR_VERSION;
+}
 
 const char *weir_error_text(int code)
 {

@@ -10,9 +10,15 @@
 #ifndef WEIR_RUNTIME_OS_H
 #define WEIR_RUNTIME_OS_H
 
+#ifndef __cplusplus
 #include <stdatomic.h>
+#endif
 
 #include "weir.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
 
 // "No deadline" for the two blocking calls.
 #define WEIR_NEVER UINT64_MAX
@@ -68,8 +74,8 @@ struct weir_os {
 
     // A word that holds 1 in this process and 0 in every child forked from it, without a system
     // call to look at it (a page marked MADV_WIPEONFORK).
-    int (*fork_guard_open)(void *self, _Atomic uint32_t **word);
-    void (*fork_guard_close)(void *self, _Atomic uint32_t *word);
+    int (*fork_guard_open)(void *self, WEIR_ATOMIC uint32_t **word);
+    void (*fork_guard_close)(void *self, WEIR_ATOMIC uint32_t *word);
 
     // Threads start with every signal blocked. Each started thread is joined or detached once.
     int (*thread_start)(void *self, uint64_t *thread, void (*entry)(void *), void *argument);
@@ -80,9 +86,9 @@ struct weir_os {
 
     // Sleeps while *word == expected. returns 0 woken, maybe spuriously; -EAGAIN the word differed;
     // -ETIMEDOUT; -EINTR. futex_wake is async-signal-safe, touches only the address, cannot fail.
-    int (*futex_wait)(void *self, const _Atomic uint32_t *word, uint32_t expected,
+    int (*futex_wait)(void *self, const WEIR_ATOMIC uint32_t *word, uint32_t expected,
                       uint64_t deadline_ns);
-    void (*futex_wake)(void *self, const _Atomic uint32_t *word, uint32_t waiters_max);
+    void (*futex_wake)(void *self, const WEIR_ATOMIC uint32_t *word, uint32_t waiters_max);
 
     // Readiness. add watches both directions, edge-triggered. wait returns the number of events,
     // 0 at the deadline or after a wake; deadline 0 = do not block. One thread waits at a time.
@@ -125,10 +131,14 @@ struct weir_os {
 };
 
 // The real one.
-struct weir_os weir_os_linux(void);
+WEIR_API struct weir_os weir_os_linux(void);
 
 // What a runtime was created with, and how many threads it has: for what is built on the runtime.
-const struct weir_os *weir_runtime_os(const struct weir_runtime *runtime);
-uint32_t weir_runtime_threads(const struct weir_runtime *runtime);
+WEIR_API const struct weir_os *weir_runtime_os(const struct weir_runtime *runtime);
+WEIR_API uint32_t weir_runtime_threads(const struct weir_runtime *runtime);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -23,6 +23,25 @@
 
 #define WEIR_API __attribute__((visibility("default")))
 #define WEIR_MUST_USE __attribute__((warn_unused_result))
+#define WEIR_NORETURN __attribute__((noreturn))
+
+// A C++ host sees atomic members, all of them private, as plain ones of the same layout.
+#ifdef __cplusplus
+#define WEIR_ATOMIC
+extern "C" {
+#else
+#define WEIR_ATOMIC _Atomic
+#endif
+
+// ---- Version ----
+
+#define WEIR_VERSION "0.1.0"
+
+// The WEIR_VERSION of the library that runs, for hosts that load it themselves: structs may differ
+// between two versions.
+//   memory   a constant string.
+//   threads  any.
+WEIR_API const char *weir_version(void);
 
 // ---- Errors ----
 
@@ -182,7 +201,7 @@ WEIR_API bool weir_poll_all(struct weir_future *const *futures, size_t futures_c
     }                                                                                              \
     return WEIR_READY
 
-WEIR_API _Noreturn void weir_resume_invalid(int32_t resume);
+WEIR_API WEIR_NORETURN void weir_resume_invalid(int32_t resume);
 
 // ---- Wakers ----
 
@@ -305,7 +324,7 @@ struct weir_scope {
     struct weir_task *owner;    // private from here on
     struct weir_scope *next;    // of the owner's scopes
     struct weir_task *children; // intrusive list
-    _Atomic uint32_t lock;
+    WEIR_ATOMIC uint32_t lock;
     uint32_t children_count;
     struct weir_waker waiter;
 };
@@ -333,7 +352,7 @@ struct weir_timer { // private
     uint64_t deadline_ns;
     struct weir_waker waker;
     struct weir_worker *worker; // whose wheel it is in
-    _Atomic uint32_t state;
+    WEIR_ATOMIC uint32_t state;
     uint16_t level, slot;
 };
 
@@ -396,7 +415,7 @@ struct weir_wait_node { // private
 };
 struct weir_wait_list { // private
     const struct weir_os *os;
-    _Atomic uint32_t lock;
+    WEIR_ATOMIC uint32_t lock;
     struct weir_wait_node *first, *last;
 };
 
@@ -475,7 +494,7 @@ WEIR_API void weir_channel_recv_init(struct weir_channel_recv *recv, struct weir
 
 // One value from one sender to one receiver, without a lock.
 struct weir_oneshot {
-    _Atomic uint32_t state;
+    WEIR_ATOMIC uint32_t state;
     int64_t value;
     struct weir_waker waker;
 };
@@ -503,7 +522,7 @@ struct weir_iovec { // same layout as struct iovec
 
 // A socket address as the system calls want it.
 struct weir_address {
-    _Alignas(8) unsigned char bytes[112];
+    unsigned char bytes[112] __attribute__((aligned(8)));
     uint32_t bytes_count;
 };
 
@@ -606,5 +625,9 @@ struct weir_write {
 };
 WEIR_API void weir_write_init(struct weir_write *write, struct weir_stream *stream,
                               const void *bytes, size_t bytes_count);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

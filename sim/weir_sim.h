@@ -23,6 +23,10 @@
 
 #include "weir.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 // ---- Decisions ----
 
 // X(name, label, what a deviation is): the kinds of decision.
@@ -138,7 +142,7 @@ WEIR_API void weir_sim_heal(struct weir_sim *sim);
 
 // Ends the run with a verdict. `name` is what broke, in a few words with dashes, the same whenever
 // the same thing broke: shrinking keeps it.         threads  virtual.
-WEIR_API _Noreturn void weir_sim_fail(struct weir_sim *sim, enum weir_sim_verdict verdict,
+WEIR_API WEIR_NORETURN void weir_sim_fail(struct weir_sim *sim, enum weir_sim_verdict verdict,
                                       const char *name, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 #define weir_sim_check(sim, condition, name)                                                       \
@@ -256,5 +260,9 @@ WEIR_API bool weir_sim_fine(void);
 //   returns  the exit status.
 WEIR_API int weir_sim_main(int argc, char **argv, const struct weir_sim_scenario *scenarios,
                            size_t scenarios_count);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -13,6 +13,10 @@
 
 #include "weir.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 // ---- Options ----
 
 // What makes a message count as delivered, so that its memory may be used again.
@@ -148,8 +152,8 @@ WEIR_API int weir_pool_flush(struct weir_pool *pool, uint64_t timeout_ms);
 // outstanding, then no error. What is not confirmed when the time is over is dropped and counted.
 //   returns  0: everything accepted is confirmed or was dropped earlier, and proven as far as
 //            `confirm` can; WEIR_EUNPROVEN: confirmed, but something by a TCP peer's kernel alone;
-//            WEIR_ETIMEOUT: messages were dropped (dropped[WEIR_DROPPED_DEADLINE]); WEIR_ECLOSED:
-//            closed before; WEIR_EFORKED.
+//            WEIR_ETIMEOUT: messages were dropped (dropped[WEIR_DROPPED_DEADLINE]), or a thread was
+//            still in the middle of logging; WEIR_ECLOSED: closed before; WEIR_EFORKED.
 //   threads  as flush; once. The pool still answers for its metrics, and rejects messages.
 WEIR_API int weir_pool_close(struct weir_pool *pool, uint64_t timeout_ms);
 
@@ -318,5 +322,9 @@ WEIR_API bool weir_metrics_balanced(const struct weir_metrics *metrics);
 //   threads  any.
 WEIR_API size_t weir_metrics_text(const struct weir_metrics *metrics, char *text,
                                   size_t text_bytes);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif
