@@ -4,7 +4,7 @@
 # that variants never clean or overwrite each other. Source files are found by folder; a new .c file
 # needs no line here.
 
-VERSION := 0.1.0
+VERSION := $(shell sed -n 's/^.define WEIR_VERSION "\(.*\)"/\1/p' runtime/weir.h)
 SOVERSION := 0
 
 # ---- Knobs: make NAME=value. Remarks stand on lines of their own, since blanks would join the value.

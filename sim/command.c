@@ -105,7 +105,7 @@ static void usage_print(FILE *to)
 
 static int version_print(const struct sim_command *command)
 {
-    printf("weir-sim %s, %s grain, build %s\n", SIM_COMMAND_VERSION,
+    printf("weir-sim %s, %s grain, build %s\n", WEIR_VERSION,
            weir_sim_fine() ? "fine" : "coarse", sim_build_id());
     return sim_finish_output(command, WEIR_SIM_PASS);
 }

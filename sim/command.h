@@ -11,8 +11,6 @@
 
 #include "sim/sim.h"
 
-#define SIM_COMMAND_VERSION "0.1.0"
-
 // Further exit statuses, not part of the interface of weir_sim.h.
 enum sim_command_exit {
     SIM_EXIT_SYSTEM = 4,        // a file, a process or memory could not be had

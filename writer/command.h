@@ -13,8 +13,6 @@
 #include "weir.h"
 #include "weir_writer.h"
 
-#define WEIR_COMMAND_VERSION "0.1.0"
-
 // What the process ends with. If several apply to `send`: the first of 4, 1, 3.
 enum weir_command_exit {
     WEIR_EXIT_GOOD = 0,

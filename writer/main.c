@@ -69,7 +69,7 @@ int main(int argc, char **argv)
         return subcommand->run(argc - 2, argv + 2);
     }
     if (strcmp(word, "--version") == 0 || strcmp(word, "-V") == 0 || strcmp(word, "version") == 0) {
-        puts("weir " WEIR_COMMAND_VERSION);
+        puts("weir " WEIR_VERSION);
         return weir_command_finish_output(NULL, WEIR_EXIT_GOOD);
     }
     if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0 || strcmp(word, "help") == 0) {
