@@ -226,7 +226,7 @@ test: ## everything: installs missing tools, structure, unit tests (4 variants),
 	+@tests/install-tools cmocka
 	+@tests/install-tools $(END_TO_END_TOOLS) || true
 	+@SEEDS='$(or $(TEST_SEEDS),0..199)' SIM_BUDGET='$(SIM_BUDGET)' \
-	    $(RUN_TESTS) structure unit:release unit:asan unit:tsan unit:tiny unit:sim $(SIM_ITEMS) fuzz:asan fuzz:tiny readme end-to-end
+	    $(RUN_TESTS) structure unit:release unit:asan unit:tsan unit:tiny unit:sim $(SIM_ITEMS) fuzz:sim fuzz:asan fuzz:tiny readme end-to-end
 
 test-quick: ## structure and unit tests of the release variant only; TESTS="queue timer" picks
 	+@tests/install-tools cmocka
@@ -241,7 +241,7 @@ check: ## every variant with gcc and clang, warnings are errors, then all tests 
 check-all:
 	+@$(RUN_TESTS) structure unit:release unit:asan unit:tsan unit:tiny \
 	    unit:clang unit:clang-asan unit:clang-tsan unit:sim unit:clang-sim \
-	    $(SIM_ITEMS) sim:clang-sim fuzz:asan fuzz:tiny fuzz:clang-asan readme end-to-end
+	    $(SIM_ITEMS) sim:clang-sim fuzz:sim fuzz:asan fuzz:tiny fuzz:clang-asan readme end-to-end
 
 coverage: ## unit tests under gcov; a table of lines and branches; fails below 95 % and 85 %
 	+@tests/install-tools cmocka
@@ -455,8 +455,8 @@ $(filter-out %/bench_sim,$(BENCH_BIN)): $(BUILD)/bench/%: $(OBJ)/tests/bench/%.o
 FUZZ_MAIN_OBJ := $(OBJ)/fuzz/main_$(FUZZ_MAIN).o
 $(BUILD)/fuzz/args: $(OBJ)/writer/command_options.o
 $(BUILD)/fuzz/lua: $(FUZZ_LUA_OBJ)
-$(BUILD)/fuzz/lua: LDLIBS += $(shell $(if $(LUA_FUZZ),pkg-config --libs $(LUA_FUZZ)))
-$(OBJ)/fuzz/target_lua.o $(FUZZ_LUA_OBJ): PROBED += $(call lua_flags,$(LUA_FUZZ))
+$(BUILD)/fuzz/lua: private LDLIBS += $(shell $(if $(LUA_FUZZ),pkg-config --libs $(LUA_FUZZ)))
+$(OBJ)/fuzz/target_lua.o $(FUZZ_LUA_OBJ): private PROBED += $(call lua_flags,$(LUA_FUZZ))
 $(filter-out %/sim,$(FUZZ_BIN)): $(BUILD)/fuzz/%: $(OBJ)/fuzz/target_%.o $(FUZZ_MAIN_OBJ) $(BUILD)/libweir.a
 	@mkdir -p $(@D)
 	$(call say,ld,$@)$(LINK) -o $@ $(filter %.o,$^) $(BUILD)/libweir.a $(LDLIBS)
@@ -491,7 +491,7 @@ LUA_VERSIONS ?= $(sort luajit $(shell ffi/lua/find | cut -d ' ' -f 1))
 LUA_BUILT := $(filter-out luajit,$(LUA_VERSIONS)) $(if $(filter luajit,$(LUA_VERSIONS)),$(shell ffi/lua/find luajit | cut -d ' ' -f 1))
 endif
 LUA_SHARE := $(BUILD)/lua/share
-LUA_FILES := $(LUA_SHARE)/weir_ffi.lua $(LUA_SHARE)/weir_cdef.lua $(LUA_SHARE)/resty/logger/socket.lua
+LUA_FILES := $(patsubst %,$(LUA_SHARE)/%.lua,weir_ffi weir_cdef resty/logger/socket resty/logger/socket_options)
 lua: $(LUA_BUILT:%=$(BUILD)/lua/%/weir.so) $(LUA_FILES) $(BUILD)/lua/luajit/libweir.so
 
 $(BUILD)/lua/%/weir.so: $(wildcard ffi/lua/*.[ch]) $(BUILD)/libweir.a ffi/lua/find
@@ -527,12 +527,12 @@ ifneq ($(filter luajit,$(LUA_VERSIONS)),)
 	install -d '$(LUA_LMOD)/resty/logger'
 	install -m 644 $(BUILD)/lua/installed.lua '$(LUA_LMOD)/weir_cdef.lua'
 	install -m 644 $(LUA_SHARE)/weir_ffi.lua '$(LUA_LMOD)/'
-	install -m 644 $(LUA_SHARE)/resty/logger/socket.lua '$(LUA_LMOD)/resty/logger/'
+	install -m 644 $(filter %/socket.lua %/socket_options.lua,$(LUA_FILES)) '$(LUA_LMOD)/resty/logger/'
 endif
 
 lua-uninstall:
 	rm -f $(foreach version,$(LUA_VERSIONS),'$(call lua_cmod,$(version))/weir.so')
-	rm -f '$(LUA_LMOD)/weir_cdef.lua' '$(LUA_LMOD)/weir_ffi.lua' '$(LUA_LMOD)/resty/logger/socket.lua'
+	rm -f $(LUA_FILES:$(LUA_SHARE)/%='$(LUA_LMOD)/%')
 
 # What pkg-config tells a host's build: LIBDIR below PREFIX follows it, blanks have a backslash.
 empty :=
