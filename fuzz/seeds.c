@@ -306,6 +306,21 @@ static const struct sequence sequences[] = {
     SEQUENCE("segment", "refuse",
              "\x40\x1f\x02\x0b\x00\x51\x03\x51\x03\x51\x03\x06\xf8\xf9\x0e\x5b"
              "\x0e\x0d\xf9\xff\xf8"),
+    // Opened, every call, closed and called again; options of all kinds; wrong ones; wrong selves.
+    SEQUENCE("lua", "life",
+             "\0\0\0\0\0\0\0\2\1\1\0\3abc\0\3\0\0\0\5\0\0\0\6\0\0\0\4\0\0\0\0\0\2\1\1\0\1x"
+             "\0\5\0\0\0\4\0\0\0\3\0\0\0\6\0\0"),
+    SEQUENCE("lua", "options",
+             "\0\0\0\3\x01\1\1\x0a\3\1\x05\0\3raw\1\0\1\2\x0c\1\x20\0\2\x0d\1\6"
+             "\2\0\2\1\x10\3\1\1\5\0\0\2\5\0\0"),
+    SEQUENCE("lua", "refusals",
+             "\0\0\0\1\x16\0\1y\0\0\0\1\x1b\1\1\2\0\xc8\0\xca\0\xcb\0\0\0\1\2\0\3-1x"
+             "\0\0\0\1\0\0\3a\0b\0\0\0\1\x18\4\0\0\1\x05\5"),
+    SEQUENCE("lua", "selves",
+             "\0\0\0\0\0\0\xf1\1\2\0\1\xf4\0\3\xf3\0\0\5\xf7\x10\0\4\xfb\0\0\6\xf2\0\7\5\0\0"),
+    SEQUENCE("lua", "numbers",
+             "\0\0\0\0\0\0\0\4\1\x0e\0\1x\1\1\1\4\0\0\0\4\1\2\0\1x\2\2\0\0\0\4\1\3\0\1x\2\2"
+             "\0\0\0\4\1\1\0\1x\2\1\4\0\0\0\4\1\x0d\0\1x\1\1\1\5\0\3\0\x90\0\4\0\x80"),
 };
 
 // Two answers of as many bytes as are kept of one: a length a little off takes in the other, too.
