@@ -50,13 +50,14 @@ static enum weir_poll guest_poll(struct weir_future *future, struct weir_context
 
 // ---- The protocol alone: workers without a loop, one of which never takes what it queues ----
 
-#define PROTOCOL_WORKERS_MAX 4
+#define PROTOCOL_WORKERS_MAX 5
 #define PROTOCOL_TASKS_MAX 6
 
 struct protocol {
     struct weir_sim *sim;
     struct weir_runtime *runtime;
     struct weir_block *block; // of the tasks: says whose they are
+    struct meeting *meeting;  // each task holds its worker up for it; NULL: none does
     _Atomic uint32_t taken;
     uint32_t expected;
 };
@@ -97,6 +98,9 @@ static void protocol_worker_main(void *argument)
             if (before + 1 == protocol->expected) {
                 protocol_stop(runtime);
             }
+            if (protocol->meeting != NULL) {
+                meeting_join(protocol->meeting, protocol->expected);
+            }
         } else if (weir_idle_enter(me->worker)) {
             if (weir_park_begin(&me->worker->parker, WEIR_PARK_FUTEX)) {
                 weir_park_futex(&me->worker->parker, &runtime->os, WEIR_NEVER);
@@ -128,7 +132,7 @@ static void protocol_queue(struct protocol *protocol)
     struct weir_worker *worker = &runtime->workers[0];
     for (uint32_t i = 0; i < protocol->expected; i++) {
         struct weir_task *task = protocol_task(protocol, i);
-        switch (weir_sim_draw(sim, "where", 0, 2)) {
+        switch (protocol->meeting != NULL ? 0 : weir_sim_draw(sim, "where", 0, 2)) {
         case 0: weir_worker_submit_back(worker, task); break;
         case 1: weir_worker_submit_remote(task); break;
         default:
@@ -140,12 +144,14 @@ static void protocol_queue(struct protocol *protocol)
     }
 }
 
-static void idle_protocol(struct weir_sim *sim)
+static void protocol_play(struct weir_sim *sim, uint32_t workers, uint32_t tasks,
+                          struct meeting *meeting)
 {
     const struct weir_os *os = weir_sim_os(sim);
-    uint32_t workers = weir_sim_draw(sim, "workers", 2, PROTOCOL_WORKERS_MAX);
-    struct protocol protocol = {.sim = sim, .runtime = protocol_runtime(sim, workers)};
-    protocol.expected = weir_sim_draw(sim, "tasks", 1, PROTOCOL_TASKS_MAX);
+    struct protocol protocol = {.sim = sim,
+                                .runtime = protocol_runtime(sim, workers),
+                                .meeting = meeting,
+                                .expected = tasks};
     protocol.block = os->alloc(os->self, WEIR_BLOCK_BYTES, WEIR_BLOCK_BYTES);
     protocol.block->runtime = protocol.runtime;
     struct protocol_worker arguments[PROTOCOL_WORKERS_MAX];
@@ -160,6 +166,20 @@ static void idle_protocol(struct weir_sim *sim)
     }
     os->release(os->self, protocol.block, WEIR_BLOCK_BYTES);
     os->release(os->self, protocol.runtime, protocol.runtime->bytes);
+}
+
+static void idle_protocol(struct weir_sim *sim)
+{
+    uint32_t workers = weir_sim_draw(sim, "workers", 2, 4);
+    protocol_play(sim, workers, weir_sim_draw(sim, "tasks", 1, PROTOCOL_TASKS_MAX), NULL);
+}
+
+// One task for each of the others: who steals more than one must be stolen from.
+static void idle_thief(struct weir_sim *sim)
+{
+    struct meeting meeting = {.sim = sim, .os = weir_sim_os(sim)};
+    uint32_t workers = weir_sim_draw(sim, "workers", 4, 5);
+    protocol_play(sim, workers, workers - 1, &meeting);
 }
 
 // ---- Queued from inside: a host task that is one of the guests ----
@@ -463,6 +483,12 @@ const struct weir_sim_scenario sim_scenarios_idle[] = {
      .kinds = SCENARIO_MEMORY_KINDS,
      .fine_only = true,
      .weight = 20},
+    {.name = "idle-thief",
+     .about = "the same, and each task holds who takes it up: thieves are stolen from",
+     .run = idle_thief,
+     .kinds = SCENARIO_MEMORY_KINDS,
+     .fine_only = true,
+     .weight = 100},
     {.name = "idle-inside",
      .about = "as many tasks as workers, queued by one of them, each holding its worker up",
      .run = idle_inside,
