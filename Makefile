@@ -291,7 +291,7 @@ nginx: $(BUILD)/libweir.a ## the nginx module, against Debian's nginx-dev or NGI
 	+@ffi/nginx/build '$(BUILD)/nginx' '$(BUILD)/libweir.a'
 
 bench-nginx: all ## nginx with one worker: what logging costs a request, eight ways; QUICK=1
-	+@tests/install-tools nginx wrk rsyslog
+	+@tests/install-tools nginx wrk rsyslog curl
 	+@BUILD='$(abspath $(BUILD))' QUICK='$(QUICK)' tests/bench/nginx $(ARGS)
 
 # The Lua modules: ffi/lua.md says more. LUA_VERSIONS picks: 5.1 5.2 5.3 5.4 luajit.
