@@ -150,7 +150,7 @@ TOOL_SRC := $(filter-out $(SUPPORT_SRC) $(wildcard tests/test_*.c),$(wildcard te
 ifeq ($(KIND),sim)
 TOOL_SRC :=
 endif
-BENCH_SUPPORT_SRC := $(wildcard tests/bench/support_*.c)
+BENCH_SUPPORT_SRC := $(wildcard tests/bench/bench.c tests/bench/support_*.c)
 BENCH_SRC := $(filter-out $(BENCH_SUPPORT_SRC),$(wildcard tests/bench/*.c))
 ifneq ($(filter tsan coverage,$(KIND)),)
 BENCH_SRC := $(filter-out tests/bench/bench_sim.c,$(BENCH_SRC))
@@ -208,7 +208,7 @@ SHARED := $(if $(filter release aarch64,$(KIND)),$(BUILD)/libweir.so)
 
 # ---- Targets
 .DEFAULT_GOAL := all
-.PHONY: all run test test-quick check coverage bench kill-trials delivery million sim sim-hashes mutants cross
+.PHONY: all run test test-quick check coverage kill-trials delivery million sim sim-hashes mutants cross
 .PHONY: fuzz fuzz-all fuzz-min fuzz-coverage fuzz-canary fuzz-programs
 .PHONY: simulator unit-programs tool-programs bench-programs amalgamation install uninstall install-check clean help FORCE
 
@@ -249,8 +249,7 @@ coverage: ## unit tests under gcov; a table of lines and branches; fails below 9
 	+@$(RUN_TESTS) unit:coverage; code=$$?; \
 	    tests/coverage '$(BUILD_ROOT)/coverage' 95 85 && exit $$code
 
-bench: $(BENCH_BIN) ## build and run every tests/bench/*.c
-	@set -e; for program in $(BENCH_BIN); do echo "== $${program##*/}"; $$program $(ARGS); done
+include tests/bench/bench.mk
 
 kill-trials: $(BUILD)/tests/kill_trials $(BUILD)/tests/pool_kills ## kill the receiver again and again: no false confirmation
 	$(BUILD)/tests/kill_trials $(ARGS)
@@ -386,7 +385,7 @@ clean: ## removes BUILD_ROOT, all variants
 	rm -rf '$(BUILD_ROOT)'
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile tests/bench/bench.mk
 	@echo
 	@echo "Knobs: VARIANT (release asan tsan tiny sim coverage clang clang-asan clang-tsan clang-sim aarch64), CC, CFLAGS,"
 	@echo "  BUILD_ROOT, PREFIX, LIBDIR, MANDIR, DESTDIR, WERROR=1, V=1, TESTS=\"queue timer\", ARGS=\"...\""

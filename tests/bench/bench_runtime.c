@@ -1,72 +1,131 @@
-// Benchmark of the runtime: the scheduler cases other runtimes publish, with 1, 2 and 4 workers.
+// The scheduler, on the cases that Tokio publishes for its own.
 //
-// spawn_local: 10,000 tasks spawned by a task. spawn_remote: the same from outside. yield: 200
-// tasks yield 1,000 times. ping_pong: 1,000 pairs of tasks exchange two values over oneshots.
-// chained: each of 1,000 tasks spawns the next. Prints the median and range of ROUNDS runs in
-// microseconds, and nanoseconds per operation. Runs of different worker counts alternate.
+// Of benches/rt_multi_threaded.rs and rt_current_thread.rs, with the same constants; the time of
+// one iteration.
+//
+// spawn_many_local     10,000 tasks spawned inside block_on; the last one to end says so
+// spawn_in_worker      the same from inside a task
+// spawn_many_remote_*  10,000 tasks spawned from outside, then all joined; idle: nothing else runs;
+//                      busy1: beside 2 tasks a worker that yield and stall for 10 us; busy2: 1,000
+//                      tasks, beside a chain of tasks a worker that stall and spawn the next
+// yield_many           200 tasks yield 1,000 times each
+// ping_pong            1,000 pairs of tasks exchange two values over oneshots
+// chained_spawn        a task spawns the next, 1,000 times
+// current_*            zero workers: 1,000 tasks spawned and joined; 200 tasks yield 1,000 times
+//
+// After the slash: workers.
+#include "tests/bench/bench.h"
+
 #include <stdatomic.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <time.h>
 
 #include "weir.h"
 
-#define ROUNDS 15
+#define SPAWNS 10000u
+#define BUSY2_SPAWNS 1000u
+#define STALL_NS 10000u
+#define YIELDERS 200u
+#define YIELDS 1000u
+#define PAIRS 1000u
+#define CHAIN 1000u
+#define CURRENT_SPAWNS 1000u
 
-static double now_us(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec * 1e6 + (double)now.tv_nsec / 1e3;
-}
-
-static void must(int code)
-{
-    if (code < 0) {
-        fprintf(stderr, "bench_runtime: %s\n", weir_error_text(code));
-        exit(1);
-    }
-}
-
-// Counts down in every finished task; the last one releases the waiting root.
-struct counter {
+// Everything a case is about. One for a process.
+static struct {
+    struct weir_runtime *runtime;
+    uint32_t tasks;
     _Atomic uint32_t left;
+    _Atomic bool over; // background tasks end
     struct weir_notify done;
-};
+    struct weir_handle handles[SPAWNS];
+} bench;
 
-static void counter_down(struct counter *counter, struct weir_context *context)
+static void stall(void)
 {
-    if (atomic_fetch_sub(&counter->left, 1) == 1) {
-        weir_notify_one(&counter->done, context);
+    bench_spin_until(bench_now_ns() + STALL_NS, true);
+}
+
+static void counter_down(struct weir_context *context)
+{
+    if (atomic_fetch_sub(&bench.left, 1) == 1) {
+        weir_notify_one(&bench.done, context);
     }
 }
 
-struct leaf {
-    struct weir_future future;
-    struct counter *counter;
-    struct weir_yield yield;
-    uint32_t yields, depth;
-};
+// ---- Tasks ----
+
+static enum weir_poll noop_poll(struct weir_future *future, struct weir_context *context)
+{
+    (void)future;
+    (void)context;
+    return WEIR_READY;
+}
 
 static enum weir_poll leaf_poll(struct weir_future *future, struct weir_context *context)
 {
-    struct leaf *me = (struct leaf *)future;
+    (void)future;
+    counter_down(context);
+    return WEIR_READY;
+}
+
+struct yielder {
+    struct weir_future future;
+    struct weir_yield yield;
+    uint32_t yields;
+};
+
+static enum weir_poll yielder_poll(struct weir_future *future, struct weir_context *context)
+{
+    struct yielder *me = (struct yielder *)future;
     weir_begin(me);
     for (; me->yields > 0; me->yields--) {
         weir_yield_init(&me->yield);
         weir_await(me, context, &me->yield);
     }
-    if (me->depth > 0) {
-        struct leaf next = {
-            .future = {leaf_poll, 0, 0}, .counter = me->counter, .depth = me->depth - 1};
-        must(weir_spawn(context, &next.future, sizeof(next), 0, NULL));
-    } else {
-        counter_down(me->counter, context);
-    }
-    weir_return(me, 0);
+    counter_down(context);
     weir_exit(me);
     weir_end(me);
+}
+
+static enum weir_poll busy_poll(struct weir_future *future, struct weir_context *context)
+{
+    struct yielder *me = (struct yielder *)future;
+    weir_begin(me);
+    while (!atomic_load(&bench.over)) {
+        weir_yield_init(&me->yield);
+        weir_await(me, context, &me->yield);
+        stall();
+    }
+    weir_exit(me);
+    weir_end(me);
+}
+
+static enum weir_poll busy_chain_poll(struct weir_future *future, struct weir_context *context)
+{
+    (void)future;
+    if (!atomic_load(&bench.over)) {
+        struct weir_future next = {.poll = busy_chain_poll};
+        stall();
+        int spawned = weir_spawn(context, &next, sizeof(next), 0, NULL);
+        bench_must(spawned == WEIR_ECLOSED ? 0 : spawned, "spawn"); // refused at the end
+    }
+    return WEIR_READY;
+}
+
+struct link {
+    struct weir_future future;
+    uint32_t left;
+};
+
+static enum weir_poll link_poll(struct weir_future *future, struct weir_context *context)
+{
+    struct link *me = (struct link *)future;
+    struct link next = {{link_poll, 0, 0}, me->left - 1};
+    if (me->left == 0) {
+        counter_down(context);
+    } else {
+        bench_must(weir_spawn(context, &next.future, sizeof(next), 0, NULL), "spawn");
+    }
+    return WEIR_READY;
 }
 
 struct pong {
@@ -81,8 +140,7 @@ static enum weir_poll pong_poll(struct weir_future *future, struct weir_context 
     weir_begin(me);
     weir_oneshot_recv_init(&me->recv, me->in);
     weir_await(me, context, &me->recv);
-    weir_oneshot_send(me->out, context, me->recv.value + 1);
-    weir_return(me, 0);
+    weir_oneshot_send(me->out, context, 1);
     weir_exit(me);
     weir_drop(&me->recv.future, context);
     weir_end(me);
@@ -90,7 +148,6 @@ static enum weir_poll pong_poll(struct weir_future *future, struct weir_context 
 
 struct ping {
     struct weir_future future;
-    struct counter *counter;
     struct weir_oneshot there, back;
     struct weir_oneshot_recv recv;
 };
@@ -102,116 +159,192 @@ static enum weir_poll ping_poll(struct weir_future *future, struct weir_context 
     weir_oneshot_init(&me->there);
     weir_oneshot_init(&me->back);
     struct pong pong = {.future = {pong_poll, 0, 0}, .in = &me->there, .out = &me->back};
-    must(weir_spawn(context, &pong.future, sizeof(pong), 0, NULL));
+    bench_must(weir_spawn(context, &pong.future, sizeof(pong), 0, NULL), "spawn");
     weir_oneshot_send(&me->there, context, 1);
     weir_oneshot_recv_init(&me->recv, &me->back);
     weir_await(me, context, &me->recv);
-    counter_down(me->counter, context);
-    weir_return(me, 0);
+    counter_down(context);
     weir_exit(me);
     weir_drop(&me->recv.future, context);
     weir_end(me);
 }
 
-struct bench {
-    const char *name;
-    uint32_t tasks, yields, depth;
-    bool remote, pairs;
-    uint32_t operations;
-};
+// ---- What block_on runs ----
 
-static const struct bench benches[] = {
-    {"spawn_local", 10000, 0, 0, false, false, 10000},
-    {"spawn_remote", 10000, 0, 0, true, false, 10000},
-    {"yield", 200, 1000, 0, true, false, 200000},
-    {"ping_pong", 1000, 0, 0, false, true, 1000},
-    {"chained", 1, 0, 1000, false, false, 1000},
-};
-
-struct root {
+// Spawns `count` copies of a task and waits for the last one.
+struct spawner {
     struct weir_future future;
-    const struct bench *bench;
-    struct counter *counter;
     struct weir_notified notified;
+    weir_poll_fn *poll;
+    uint32_t count, task_bytes, left;
 };
 
-static enum weir_poll root_poll(struct weir_future *future, struct weir_context *context)
+static enum weir_poll spawner_poll(struct weir_future *future, struct weir_context *context)
 {
-    struct root *me = (struct root *)future;
+    struct spawner *me = (struct spawner *)future;
     weir_begin(me);
-    for (uint32_t i = 0; !me->bench->remote && i < me->bench->tasks; i++) {
-        if (me->bench->pairs) {
-            struct ping ping = {.future = {ping_poll, 0, 0}, .counter = me->counter};
-            must(weir_spawn(context, &ping.future, sizeof(ping), 0, NULL));
-        } else {
-            struct leaf leaf = {.future = {leaf_poll, 0, 0},
-                                .counter = me->counter,
-                                .yields = me->bench->yields,
-                                .depth = me->bench->depth};
-            must(weir_spawn(context, &leaf.future, sizeof(leaf), 0, NULL));
-        }
+    for (uint32_t i = 0; i < me->count; i++) {
+        union {
+            struct weir_future future;
+            struct link link;
+            struct ping ping;
+        } task = {.link = {{me->poll, 0, 0}, me->left}};
+        bench_must(weir_spawn(context, &task.future, me->task_bytes, 0, NULL), "spawn");
     }
-    weir_notified_init(&me->notified, &me->counter->done);
+    weir_notified_init(&me->notified, &bench.done);
     weir_await(me, context, &me->notified);
-    weir_return(me, 0);
     weir_exit(me);
     weir_drop(&me->notified.future, context);
     weir_end(me);
 }
 
-static double bench_once(struct weir_runtime *runtime, const struct bench *bench)
+static void block_on_spawner(weir_poll_fn *poll, uint32_t count, size_t task_bytes, uint32_t left)
 {
-    struct counter counter;
-    atomic_init(&counter.left, bench->tasks);
-    weir_notify_init(&counter.done, runtime);
-    struct root root = {.future = {root_poll, 0, 0}, .bench = bench, .counter = &counter};
-    double start = now_us();
-    for (uint32_t i = 0; bench->remote && i < bench->tasks; i++) {
-        struct leaf leaf = {
-            .future = {leaf_poll, 0, 0}, .counter = &counter, .yields = bench->yields};
-        must(weir_runtime_spawn(runtime, &leaf.future, sizeof(leaf), 0, NULL));
-    }
-    must(weir_block_on(runtime, &root.future, sizeof(root)));
-    return now_us() - start;
+    struct spawner spawner = {.future = {spawner_poll, 0, 0},
+                              .poll = poll,
+                              .count = count,
+                              .task_bytes = (uint32_t)task_bytes,
+                              .left = left};
+    weir_notify_init(&bench.done, bench.runtime);
+    bench_must(weir_block_on(bench.runtime, &spawner.future, sizeof(spawner)), "block_on");
 }
 
-static int double_compare(const void *a, const void *b)
+struct joiner {
+    struct weir_future future;
+    struct weir_task_join join;
+    uint32_t next;
+    bool spawns;
+};
+
+static enum weir_poll joiner_poll(struct weir_future *future, struct weir_context *context)
 {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
+    struct joiner *me = (struct joiner *)future;
+    weir_begin(me);
+    for (uint32_t i = 0; me->spawns && i < bench.tasks; i++) {
+        struct weir_future noop = {.poll = noop_poll};
+        bench_must(weir_spawn(context, &noop, sizeof(noop), 0, &bench.handles[i]), "spawn");
+    }
+    for (; me->next < bench.tasks; me->next++) {
+        weir_task_join_init(&me->join, bench.handles[me->next]);
+        weir_await(me, context, &me->join);
+    }
+    weir_exit(me);
+    weir_drop(&me->join.future, context);
+    weir_end(me);
 }
 
-int main(void)
+// ---- One iteration ----
+
+static void spawn_many_local(void *unused)
 {
-    static const uint32_t workers[] = {1, 2, 4};
-    enum {
-        KINDS = sizeof(workers) / sizeof(workers[0]),
-        COUNT = sizeof(benches) / sizeof(benches[0])
-    };
-    static double times[KINDS][COUNT][ROUNDS];
-    struct weir_runtime *runtimes[KINDS];
-    for (int k = 0; k < KINDS; k++) {
-        must(weir_runtime_create(&runtimes[k],
-                                 &(struct weir_runtime_options){.workers = workers[k]}));
+    (void)unused;
+    atomic_store(&bench.left, SPAWNS);
+    block_on_spawner(leaf_poll, SPAWNS, sizeof(struct weir_future), 0);
+}
+
+static void spawn_many_remote(void *unused)
+{
+    (void)unused;
+    struct joiner joiner = {.future = {joiner_poll, 0, 0}};
+    for (uint32_t i = 0; i < bench.tasks; i++) {
+        struct weir_future noop = {.poll = noop_poll};
+        bench_must(weir_runtime_spawn(bench.runtime, &noop, sizeof(noop), 0, &bench.handles[i]),
+                   "spawn");
     }
-    for (int round = 0; round < ROUNDS; round++) {
-        for (int b = 0; b < COUNT; b++) {
-            for (int k = 0; k < KINDS; k++) {
-                times[k][b][round] = bench_once(runtimes[k], &benches[b]);
-            }
+    bench_must(weir_block_on(bench.runtime, &joiner.future, sizeof(joiner)), "block_on");
+}
+
+static void yield_many(void *unused)
+{
+    (void)unused;
+    struct yielder yielder = {.future = {yielder_poll, 0, 0}, .yields = YIELDS};
+    atomic_store(&bench.left, YIELDERS);
+    weir_notify_init(&bench.done, bench.runtime);
+    for (uint32_t i = 0; i < YIELDERS; i++) {
+        bench_must(weir_runtime_spawn(bench.runtime, &yielder.future, sizeof(yielder), 0, NULL),
+                   "spawn");
+    }
+    block_on_spawner(noop_poll, 0, sizeof(struct weir_future), 0);
+}
+
+static void ping_pong(void *unused)
+{
+    (void)unused;
+    atomic_store(&bench.left, PAIRS);
+    block_on_spawner(ping_poll, PAIRS, sizeof(struct ping), 0);
+}
+
+static void chained_spawn(void *unused)
+{
+    (void)unused;
+    atomic_store(&bench.left, 1);
+    block_on_spawner(link_poll, 1, sizeof(struct link), CHAIN);
+}
+
+static void current_spawn(void *unused)
+{
+    (void)unused;
+    struct joiner joiner = {.future = {joiner_poll, 0, 0}, .spawns = true};
+    bench_must(weir_block_on(bench.runtime, &joiner.future, sizeof(joiner)), "block_on");
+}
+
+// ---- Cases ----
+
+enum background { IDLE, BUSY1, BUSY2 };
+
+struct shape {
+    const char *name;
+    void (*iterate)(void *unused);
+    uint32_t tasks;
+    enum background background;
+    uint32_t counts[5]; // of workers; the last one is followed by 0, but zero may be the first
+};
+
+static const struct shape shapes[] = {
+    {"spawn_many_local", spawn_many_local, SPAWNS, IDLE, {1, 2, 4}},
+    {"spawn_in_worker", spawn_many_local, SPAWNS, IDLE, {1, 2, 4}},
+    {"spawn_many_remote_idle", spawn_many_remote, SPAWNS, IDLE, {1, 2, 4}},
+    {"spawn_many_remote_busy1", spawn_many_remote, SPAWNS, BUSY1, {1, 2, 4}},
+    {"spawn_many_remote_busy2", spawn_many_remote, BUSY2_SPAWNS, BUSY2, {1, 2, 4}},
+    {"yield_many", yield_many, 0, IDLE, {1, 2, 4}},
+    {"ping_pong", ping_pong, 0, IDLE, {1, 2, 4}},
+    {"chained_spawn", chained_spawn, 0, IDLE, {1, 2, 4}},
+    {"current_spawn", current_spawn, CURRENT_SPAWNS, IDLE, {0}},
+    {"current_yield", yield_many, 0, IDLE, {0}},
+};
+
+static void background_start(enum background background, uint32_t workers)
+{
+    struct yielder busy = {.future = {busy_poll, 0, 0}};
+    struct weir_future chain = {.poll = busy_chain_poll};
+    for (uint32_t i = 0; background == BUSY1 && i < 2 * workers; i++) {
+        bench_must(weir_runtime_spawn(bench.runtime, &busy.future, sizeof(busy), 0, NULL), "spawn");
+    }
+    for (uint32_t i = 0; background == BUSY2 && i < workers; i++) {
+        bench_must(weir_runtime_spawn(bench.runtime, &chain, sizeof(chain), 0, NULL), "spawn");
+    }
+}
+
+static void shape_measure(const struct bench_case *self)
+{
+    const struct shape *shape = self->what;
+    bench.tasks = shape->tasks;
+    bench_must(
+        weir_runtime_create(&bench.runtime, &(struct weir_runtime_options){.workers = self->count}),
+        "runtime");
+    background_start(shape->background, self->count);
+    bench_iterations(shape->iterate, NULL);
+    atomic_store(&bench.over, true);
+    weir_runtime_destroy(bench.runtime);
+}
+
+int main(int argc, char **argv)
+{
+    for (size_t i = 0; i < sizeof(shapes) / sizeof(shapes[0]); i++) {
+        for (size_t k = 0; k == 0 || shapes[i].counts[k] > 0; k++) {
+            bench_add("weir", shape_measure, &shapes[i], shapes[i].counts[k], "%s/%u",
+                      shapes[i].name, shapes[i].counts[k]);
         }
     }
-    printf("%-14s %8s %10s %20s %8s\n", "bench", "workers", "median us", "range us", "ns/op");
-    for (int b = 0; b < COUNT; b++) {
-        for (int k = 0; k < KINDS; k++) {
-            double *t = times[k][b];
-            qsort(t, ROUNDS, sizeof(double), double_compare);
-            printf("%-14s %8u %10.0f %9.0f .. %-8.0f %8.1f\n", benches[b].name, workers[k],
-                   t[ROUNDS / 2], t[0], t[ROUNDS - 1], t[ROUNDS / 2] * 1e3 / benches[b].operations);
-        }
-    }
-    for (int k = 0; k < KINDS; k++) {
-        weir_runtime_destroy(runtimes[k]);
-    }
-    return 0;
+    return bench_main(argc, argv);
 }

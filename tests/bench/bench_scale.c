@@ -1,0 +1,105 @@
+// How the writer's costs grow with the number of messages, their size, and the size of the buffer.
+//
+// messages/N  N messages of 128 bytes are logged and confirmed: the time of each
+// size/N      messages of N bytes, 25 MB of them a second: what weir_log costs each
+// buffer/N    a buffer of N bytes: opening a pool with it; and what weir_log of 128 bytes costs,
+//             25 MB a second, once the buffer was filled and emptied
+#include "tests/bench/bench.h"
+
+#include <string.h>
+
+#include "tests/bench/support_pool.h"
+#include "tests/bench/support_reader.h"
+
+#define MESSAGE_BYTES 128u
+#define MESSAGE_BYTES_MAX 60000u // a little less than the pool's largest
+#define BURST 20u
+#define BYTES_PER_S 25600000u
+#define FLUSH_MS_MAX 30000
+
+static char message[MESSAGE_BYTES_MAX];
+
+static void messages_measure(const struct bench_case *self)
+{
+    struct bench_reader reader;
+    struct bench_pool bench;
+    struct weir_metrics books;
+    bench_reader_start(&reader, BENCH_UNIX, 0);
+    struct weir_pool_options options =
+        bench_pool_options(reader.endpoint, WEIR_CONFIRM_AUTO, WEIR_FULL_BLOCK);
+    bench_pool_open(&bench, &options, NULL);
+    uint64_t begin_ns = bench_now_ns();
+    for (uint32_t i = 0; i < self->count; i++) {
+        bench_must(weir_log(bench.pool, message, MESSAGE_BYTES), "weir_log");
+    }
+    bench_must(weir_pool_flush(bench.pool, FLUSH_MS_MAX), "flush");
+    uint64_t took_ns = bench_now_ns() - begin_ns;
+    bench_pool_close(&bench, &books);
+    bench_reader_stop(&reader);
+    bench_sample("message", "ns", (double)took_ns / self->count);
+}
+
+static double call_ns(struct weir_pool *pool, uint32_t bytes)
+{
+    uint64_t period_ns = (uint64_t)bytes * BURST * 1000000000u / BYTES_PER_S;
+    uint64_t begin_ns = bench_now_ns(), due_ns = begin_ns, spent_ns = 0, calls = 0;
+    while (calls == 0 || bench_now_ns() < begin_ns + bench_duration_ns()) {
+        uint64_t before_ns = bench_now_ns();
+        for (uint32_t i = 0; i < BURST; i++) {
+            int logged = weir_log(pool, message, bytes);
+            bench_must(logged == WEIR_EFULL ? 0 : logged, "weir_log");
+        }
+        uint64_t after_ns = bench_now_ns();
+        spent_ns += after_ns - before_ns;
+        calls += BURST;
+        due_ns = due_ns + period_ns < after_ns ? after_ns : due_ns + period_ns;
+        bench_spin_until(due_ns, false);
+    }
+    return (double)spent_ns / (double)calls;
+}
+
+static void pool_measure(uint64_t buffer_bytes, uint32_t bytes, bool opens)
+{
+    struct bench_reader reader;
+    struct bench_pool bench;
+    struct weir_metrics books;
+    bench_reader_start(&reader, BENCH_UNIX, 0);
+    struct weir_pool_options options =
+        bench_pool_options(reader.endpoint, WEIR_CONFIRM_AUTO, WEIR_FULL_DROP_NEWEST);
+    options.buffer_bytes_max = buffer_bytes;
+    options.message_bytes_max = opens ? 1024 : options.message_bytes_max;
+    options.flush_limit_bytes = opens ? 16u << 10 : options.flush_limit_bytes;
+    uint64_t open_ns = bench_pool_open(&bench, &options, NULL);
+    if (opens) {
+        bench_sample("open", "us", (double)open_ns / 1e3);
+    }
+    bench_pool_use(&bench);
+    bench_sample("call", "ns", call_ns(bench.pool, bytes));
+    bench_pool_close(&bench, &books);
+    bench_reader_stop(&reader);
+}
+
+static void size_measure(const struct bench_case *self)
+{
+    pool_measure(16u << 20, self->count, false);
+}
+
+static void buffer_measure(const struct bench_case *self)
+{
+    pool_measure((uint64_t)self->count << 10, MESSAGE_BYTES, true);
+}
+
+int main(int argc, char **argv)
+{
+    memset(message, 'm', sizeof(message));
+    for (uint32_t count = 100; count <= 10000000; count *= 10) {
+        bench_add("weir", messages_measure, NULL, count, "messages/%u", count);
+    }
+    for (uint32_t bytes = 6; bytes <= MESSAGE_BYTES_MAX; bytes *= 10) {
+        bench_add("weir", size_measure, NULL, bytes, "size/%u", bytes);
+    }
+    for (uint32_t kib = 128; kib <= 1u << 20; kib *= 8) {
+        bench_add("weir", buffer_measure, NULL, kib, "buffer/%u", kib * 1024u);
+    }
+    return bench_main(argc, argv);
+}
