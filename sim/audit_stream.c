@@ -16,9 +16,12 @@ struct audit_connection *sim_audit_connection(const struct sim_auditor *auditor,
 
 uint32_t sim_auditor_begin(struct sim_auditor *auditor, enum sim_side side)
 {
-    struct audit_connection *connection = auditor->connections.items;
-    struct audit_connection *end = connection + auditor->connections.count;
-    while (connection < end && connection->serial != 0) {
+    struct audit_connection *connection = auditor->connections.items; // NULL: none so far
+    struct audit_connection *end = NULL;
+    if (connection != NULL) {
+        end = connection + auditor->connections.count;
+    }
+    while (connection != end && connection->serial != 0) {
         connection++;
     }
     uint32_t record_bytes_max = auditor->options.record_bytes_max;

@@ -16,6 +16,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "tests/support_loopback.h"
+
 #define CONNECTIONS_MAX 4096
 #define WAIT_ROUNDS_MAX 10000
 
@@ -294,7 +296,7 @@ struct collector *collector_start(enum collector_kind kind, const struct collect
     me->plans_count = plans_count;
     me->listener = -1;
     me->address = (struct sockaddr_in){.sin_family = AF_INET,
-                                       .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+                                       .sin_addr.s_addr = htonl(test_loopback())};
     if (is_unix(me)) {
         memcpy(me->directory, "/tmp/weir-test-XXXXXX", sizeof("/tmp/weir-test-XXXXXX"));
         MUST(mkdtemp(me->directory) != NULL);
@@ -304,8 +306,9 @@ struct collector *collector_start(enum collector_kind kind, const struct collect
     }
     listener_open(me);
     if (!is_unix(me)) {
-        (void)snprintf(me->endpoint, sizeof(me->endpoint), "%s://127.0.0.1:%u",
-                       is_stream(me) ? "tcp" : "udp", (unsigned)ntohs(me->address.sin_port));
+        (void)snprintf(me->endpoint, sizeof(me->endpoint), "%s://%s:%u",
+                       is_stream(me) ? "tcp" : "udp", inet_ntoa(me->address.sin_addr),
+                       (unsigned)ntohs(me->address.sin_port));
     }
     if (!listening) {
         listener_close(me);

@@ -18,6 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "tests/support_loopback.h"
 #include "tests/support_relp_frame.h"
 
 #define CONNECTIONS_MAX 1024
@@ -512,13 +513,13 @@ struct relp_server *relp_server_start(const struct relp_plan *plans, size_t plan
     me->wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     me->listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     MUST(me->wake >= 0 && me->listener >= 0);
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(test_loopback())};
     socklen_t bytes = sizeof(address);
     MUST(bind(me->listener, (struct sockaddr *)&address, bytes) == 0);
     MUST(getsockname(me->listener, (struct sockaddr *)&address, &bytes) == 0);
     MUST(listen(me->listener, 64) == 0);
-    (void)snprintf(me->endpoint, sizeof(me->endpoint), "relp://127.0.0.1:%u",
-                   (unsigned)ntohs(address.sin_port));
+    (void)snprintf(me->endpoint, sizeof(me->endpoint), "relp://%s:%u",
+                   inet_ntoa(address.sin_addr), (unsigned)ntohs(address.sin_port));
     MUST(pthread_create(&me->thread, NULL, server_main, me) == 0);
     return me;
 }

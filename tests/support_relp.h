@@ -73,7 +73,7 @@ struct relp_server;
 // The i-th connection follows plans[i], those beyond the last one; none: all-zero. Their strings
 // are the caller's and stay.
 struct relp_server *relp_server_start(const struct relp_plan *plans, size_t plans_count);
-const char *relp_server_endpoint(const struct relp_server *server); // relp://127.0.0.1:PORT
+const char *relp_server_endpoint(const struct relp_server *server); // relp://ADDRESS:PORT
 // So many more answers may be sent on gated connections, all together.
 void relp_server_allow(struct relp_server *server, uint64_t answers);
 // Closes every connection that there is.

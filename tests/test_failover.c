@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -253,9 +254,12 @@ static void names_answer(struct names *names, struct collector *const *collector
 {
     pthread_mutex_lock(&names->mutex);
     for (int i = 0; i < count; i++) {
-        const char *port = strrchr(collector_endpoint(collectors[i]), ':') + 1;
-        assert_int_equal(names->real.resolve(names->real.self, "127.0.0.1", (uint16_t)atoi(port),
-                                             true, &names->answer[i], 1),
+        char address[32];
+        unsigned port = 0;
+        assert_int_equal(
+            sscanf(collector_endpoint(collectors[i]), "tcp://%31[0-9.]:%u", address, &port), 2);
+        assert_int_equal(names->real.resolve(names->real.self, address, (uint16_t)port, true,
+                                             &names->answer[i], 1),
                          1);
     }
     names->answer_count = count;
