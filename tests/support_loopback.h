@@ -1,7 +1,7 @@
 // An address of this machine that is this process's own.
 //
-// All of 127.0.0.0/8 is. Suites run at the same time, and a port that one of them gives up for a while
-// may be another's next one: on an address that they shared, its messages would go there.
+// All of 127.0.0.0/8 is. Suites run at the same time, and a port that one of them gives up for a
+// while may be another's next one: on an address that they shared, its messages would go there.
 #ifndef WEIR_TEST_LOOPBACK_H
 #define WEIR_TEST_LOOPBACK_H
 
