@@ -114,8 +114,9 @@ static enum weir_poll answerer_poll(struct weir_future *future, struct weir_cont
     if (atomic_load_explicit(&desk->stop, memory_order_relaxed) != 0) {
         future->resume = WEIR_RESUME_DONE;
         future->result = 0;
+        _Atomic uint64_t *all_done = desk->all_done; // the desk may be used again once this is done
         atomic_store(&desk->done, 1);
-        count(desk->all_done);
+        count(all_done);
         return WEIR_READY;
     }
     return WEIR_PENDING;
