@@ -8,7 +8,7 @@
 // [B3] throwing away (release) with reading that (acquire): the row's books, read after it, count
 //      what was thrown away as accepted.
 // [B6] counting a segment thrown away, last (seq_cst), with the task's look at that (seq_cst): the
-//      task knows whether all that left the row is counted (weir_watch_settled). Who counts one
+//      task knows whether all that left the row is counted (weir_watch_accounted). Who counts one
 //      too late for its look sees after it that somebody flushes ([R4]) or closes (both seq_cst,
 //      and set before the look), and wakes it.
 #ifndef WEIR_WRITER_METRICS_H
