@@ -528,6 +528,11 @@ void collector_count(struct collector *me, uint32_t threads, uint32_t numbers,
         const char *end = NULL;
         while (left > 0 && (end = memchr(at, '\n', left)) != NULL && tally->wrong == NULL) {
             tally->wrong = line_count(at, (size_t)(end - at), last, tally);
+            if (tally->wrong != NULL) {
+                (void)fprintf(stderr, "collector: connection %zu of %zu, byte %zu of %zu, %d: %.64s\n",
+                              i, me->connections_count, one->count - left, one->count,
+                              (int)(end - at), at);
+            }
             left -= (size_t)(end - at) + 1;
             at = end + 1;
         }

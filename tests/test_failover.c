@@ -157,7 +157,6 @@ static void one_that_never_reads_stops_nobody(void **unused)
     failover_start(&bench, COLLECTOR_TCP, ",", &plan, 1);
     bench.options.stall_timeout_ms = 200;
     bench.options.tcp_user_timeout_ms = 300;
-    bench.options.buffer_bytes_max = 16 << 20;
     failover_open(&bench);
     failover_log(&bench, 4000);
     assert_int_equal(weir_pool_flush(bench.pool, 60000), 0);
