@@ -158,24 +158,6 @@ endif
 ifeq ($(KIND),sim)
 BENCH_SRC := tests/bench/bench_sim.c
 endif
-# Fuzz targets: target_NAME.c makes a program with main_$(FUZZ_MAIN).c. Target sim drives the simulator.
-FUZZ_MAIN ?= replay
-FUZZ_TARGET_SRC := $(wildcard fuzz/target_*.c)
-FUZZ_SEEDS_SRC := $(wildcard fuzz/seeds*.c)
-ifneq ($(filter tsan coverage,$(KIND)),)
-FUZZ_TARGET_SRC := $(filter-out fuzz/target_sim.c,$(FUZZ_TARGET_SRC))
-FUZZ_SEEDS_SRC := $(filter-out fuzz/seeds_sim.c,$(FUZZ_SEEDS_SRC))
-endif
-ifeq ($(KIND),sim)
-FUZZ_TARGET_SRC := $(wildcard fuzz/target_sim.c)
-FUZZ_SEEDS_SRC := $(wildcard fuzz/seeds_sim.c)
-endif
-# Target lua is built where there is a Lua to build it with.
-LUA_FUZZ := $(shell $(if $(wildcard ffi/lua/weir.c),ffi/lua/find 5.4 5.3 5.2 5.1 | { read -r version package && echo "$$package"; }))
-ifeq ($(LUA_FUZZ),)
-FUZZ_TARGET_SRC := $(filter-out fuzz/target_lua.c,$(FUZZ_TARGET_SRC))
-endif
-FUZZ_SRC := $(FUZZ_TARGET_SRC) $(FUZZ_SEEDS_SRC) $(wildcard fuzz/main_$(FUZZ_MAIN).c)
 ifneq ($(TESTS),)
 TEST_SRC := $(filter $(TESTS:%=tests/test_%.c),$(TEST_SRC))
 TOOL_SRC :=
@@ -194,23 +176,22 @@ PROGRAM_OBJ := $(patsubst %.c,$(OBJ)/%.o,$(TEST_SRC) $(TOOL_SRC) $(BENCH_SRC))
 TEST_BIN := $(TEST_SRC:tests/%.c=$(BUILD)/tests/%)
 TOOL_BIN := $(TOOL_SRC:tests/%.c=$(BUILD)/tests/%)
 BENCH_BIN := $(BENCH_SRC:tests/bench/%.c=$(BUILD)/bench/%)
-FUZZ_OBJ := $(FUZZ_SRC:%.c=$(OBJ)/%.o)
-FUZZ_BIN := $(FUZZ_TARGET_SRC:fuzz/target_%.c=$(BUILD)/fuzz/%)
-FUZZ_SEEDS_BIN := $(FUZZ_SEEDS_SRC:fuzz/%.c=$(BUILD)/fuzz/%)
-FUZZ_LUA_OBJ := $(patsubst %.c,$(OBJ)/%.o,$(filter-out %/runtime.c,$(if $(filter fuzz/target_lua.c,$(FUZZ_SRC)),$(wildcard ffi/lua/*.c))))
-FUZZ_OBJ += $(FUZZ_LUA_OBJ)
-ALL_OBJ := $(FUZZ_OBJ) $(LIBRARY_OBJ) $(COMMAND_OBJ) $(SIM_OBJ) $(SCENARIO_OBJ) $(SUPPORT_OBJ) $(BENCH_SUPPORT_OBJ) $(PROGRAM_OBJ)
+ALL_OBJ := $(LIBRARY_OBJ) $(COMMAND_OBJ) $(SIM_OBJ) $(SCENARIO_OBJ) $(SUPPORT_OBJ) $(BENCH_SUPPORT_OBJ) $(PROGRAM_OBJ)
 COMMAND_BIN := $(if $(COMMAND_SRC),$(BUILD)/weir)
 SIM_LIBRARY := $(if $(SIM_SRC),$(BUILD)/libweir-sim.a)
 SIM_BIN := $(if $(wildcard sim/main.c),$(if $(SIM_SRC),$(BUILD)/weir-sim))
 # A sanitized shared library cannot load into a plain process, so those variants have none.
 SHARED := $(if $(filter release aarch64,$(KIND)),$(BUILD)/libweir.so)
 
+# What else there is to make, each beside what it is about: benchmarks, installing, fuzzing. A copy
+# of the tree may lack some of it.
+PARTS := $(wildcard tests/bench/*.mk ffi/*.mk ffi/*/*.mk fuzz/*.mk)
+include $(PARTS)
+
 # ---- Targets
 .DEFAULT_GOAL := all
 .PHONY: all run test test-quick check coverage kill-trials delivery million sim sim-hashes mutants cross
-.PHONY: fuzz fuzz-all fuzz-min fuzz-coverage fuzz-canary fuzz-programs
-.PHONY: simulator unit-programs tool-programs bench-programs amalgamation install uninstall install-check clean help FORCE
+.PHONY: simulator unit-programs tool-programs bench-programs clean help FORCE
 
 all: $(BUILD)/libweir.a $(SHARED) $(COMMAND_BIN) $(SIM_LIBRARY) $(SIM_BIN) ## the library, the weir command, the simulator (the default)
 
@@ -222,7 +203,7 @@ run: $(COMMAND_BIN) ## build and run the demonstration
 END_TO_END_TOOLS = $(sort rsyslog $(shell sed -n 's/^\# needs://p' tests/e2e_* 2>/dev/null))
 RUN_TESTS = MAKE='$(MAKE)' BUILD_ROOT='$(BUILD_ROOT)' TESTS='$(TESTS)' tests/run
 
-test: ## everything: installs missing tools, structure, unit tests (4 variants), README, end to end
+test: ## everything: installs missing tools, structure, unit tests (5 variants), README, end to end
 	+@tests/install-tools cmocka
 	+@tests/install-tools $(END_TO_END_TOOLS) || true
 	+@SEEDS='$(or $(TEST_SEEDS),0..199)' SIM_BUDGET='$(SIM_BUDGET)' \
@@ -248,8 +229,6 @@ coverage: ## unit tests under gcov; a table of lines and branches; fails below 9
 	@rm -rf '$(BUILD_ROOT)/coverage/obj'
 	+@$(RUN_TESTS) unit:coverage; code=$$?; \
 	    tests/coverage '$(BUILD_ROOT)/coverage' 95 85 && exit $$code
-
-include tests/bench/bench.mk
 
 kill-trials: $(BUILD)/tests/kill_trials $(BUILD)/tests/pool_kills ## kill the receiver again and again: no false confirmation
 	$(BUILD)/tests/kill_trials $(ARGS)
@@ -284,108 +263,16 @@ mutants: ## plants each bug of tests/mutants/ in a copy, and says who finds it; 
 	+@tests/install-tools cmocka
 	+@MAKE='$(MAKE)' BUILD_ROOT='$(abspath $(BUILD_ROOT))' tests/mutants/run $(ARGS)
 
-# A module for nginx: ffi/nginx/build and ffi/nginx.md say more. NGINX, NGINX_SRC, NGINX_FLAGS pick the server.
-.PHONY: nginx bench-nginx
-nginx: $(BUILD)/libweir.a ## the nginx module, against Debian's nginx-dev or NGINX_SRC=: BUILD/nginx/
-	+@ffi/nginx/build '$(BUILD)/nginx' '$(BUILD)/libweir.a'
-
-bench-nginx: all ## nginx with one worker: what logging costs a request, eight ways; QUICK=1
-	+@tests/install-tools nginx wrk rsyslog curl
-	+@BUILD='$(abspath $(BUILD))' QUICK='$(QUICK)' tests/bench/nginx $(ARGS)
-
-# The Lua modules: ffi/lua.md says more. LUA_VERSIONS picks: 5.1 5.2 5.3 5.4 luajit.
-.PHONY: lua lua-install lua-uninstall
-lua: ## the Lua modules: LuaJIT's, and one for each Lua whose headers pkg-config finds: BUILD/lua/
-
-lua-install: lua ## into DESTDIR/PREFIX: the Lua modules; LUA_VERSIONS="5.4 luajit"
-
-lua-uninstall: ## removes what lua-install put there
-
-# Fuzzing: fuzz/run says more. SECONDS per target, JOBS at once, TARGETS of fuzz-all.
-TARGET ?= relp
-TARGETS ?=
-JOBS ?= 1
-RUN_FUZZ = MAKE='$(MAKE)' BUILD_ROOT='$(BUILD_ROOT)' JOBS='$(JOBS)' fuzz/run
-
-fuzz: ## AFL++ on one target: TARGET=relp SECONDS=60 JOBS=1
-	+@tests/install-tools afl
-	+@$(RUN_FUZZ) fuzz '$(TARGET)' '$(or $(SECONDS),60)'
-
-fuzz-all: ## AFL++ on every target, one after the other: SECONDS=60 JOBS=1 TARGETS="relp framing"
-	+@tests/install-tools afl
-	+@$(RUN_FUZZ) all '$(or $(SECONDS),60)' $(TARGETS)
-
-fuzz-min: ## the fewest and shortest inputs that reach what the corpus does: TARGET=relp
-	+@tests/install-tools afl
-	+@$(RUN_FUZZ) min '$(TARGET)'
-
-fuzz-coverage: ## lines and branches that the seeds and the corpora reach, per file
-	+@$(RUN_FUZZ) coverage $(TARGETS)
-
-fuzz-canary: ## plants the bugs of fuzz/canary/ and says how long each target takes to find its own
-	+@tests/install-tools afl
-	+@$(RUN_FUZZ) canary $(ARGS)
-
 cross: ## build for aarch64 and run the demonstration under qemu
 	+@tests/install-tools cross
 	+@$(MAKE) --no-print-directory VARIANT=aarch64 BUILD='$(BUILD_ROOT)/aarch64' all
 	qemu-aarch64 -L /usr/aarch64-linux-gnu '$(BUILD_ROOT)/aarch64/weir' demo $(ARGS)
 
-amalgamation: $(BUILD)/amalgamation/weir.c ## the library as one file: BUILD/amalgamation/weir.c, weir.h
-	@cd $(BUILD)/amalgamation && wc -c weir.c weir.h
-
-# Where everything goes. The simulator is built for this machine only.
-TO_BIN = $(DESTDIR)$(PREFIX)/bin
-TO_INCLUDE = $(DESTDIR)$(PREFIX)/include
-TO_LIB = $(DESTDIR)$(LIBDIR)
-TO_MAN = $(DESTDIR)$(MANDIR)
-TO_SHARED = $(TO_LIB)/libweir.so
-INSTALLS_SIM := $(if $(filter-out aarch64,$(VARIANT)),$(wildcard sim/main.c))
-MAN_PAGES := $(wildcard ffi/man/*.1 ffi/man/*.3)
-INSTALLS_PAGES := $(filter-out $(if $(INSTALLS_SIM),,%/weir-sim.1 %/weir_sim.3),$(MAN_PAGES))
-
-install-check: export DESTDIR := $(DESTDIR)
-install-check: export INSTALL_PREFIX := $(PREFIX)
-install-check: export INSTALL_LIBDIR := $(LIBDIR)
-install-check: export INSTALL_MANDIR := $(MANDIR)
-install-check:
-	@ffi/install-check "PREFIX=$$INSTALL_PREFIX" "LIBDIR=$$INSTALL_LIBDIR" "MANDIR=$$INSTALL_MANDIR"
-
-install: install-check ## into DESTDIR/PREFIX: headers, libraries, pkg-config files, commands, man pages
-	$(if $(SHARED),,@echo 'make: VARIANT=$(VARIANT) cannot be installed; release, clang, aarch64 can' >&2; exit 1)
-	+@$(MAKE) --no-print-directory VARIANT=$(VARIANT) BUILD='$(BUILD)' all
-	$(if $(INSTALLS_SIM),+@$(MAKE) --no-print-directory VARIANT=sim BUILD='$(BUILD_ROOT)/sim' simulator)
-	install -d '$(TO_BIN)' '$(TO_INCLUDE)' '$(TO_LIB)/pkgconfig' '$(TO_MAN)/man1' '$(TO_MAN)/man3'
-	install -m 755 $(COMMAND_BIN) '$(TO_BIN)/'
-	install -m 644 runtime/weir.h writer/weir_writer.h '$(TO_INCLUDE)/'
-	install -m 644 runtime/os.h '$(TO_INCLUDE)/weir_os.h'
-	install -m 644 $(BUILD)/libweir.a '$(TO_LIB)/'
-	install -m 755 $(BUILD)/libweir.so '$(TO_SHARED).$(VERSION)'
-	ln -sf libweir.so.$(VERSION) '$(TO_SHARED).$(SOVERSION)'
-	ln -sf libweir.so.$(SOVERSION) '$(TO_SHARED)'
-	@printf '%s\n' "$$PKG_CONFIG_TEXT" | install -m 644 /dev/stdin '$(TO_LIB)/pkgconfig/weir.pc'
-	install -m 644 $(filter %.1,$(INSTALLS_PAGES)) '$(TO_MAN)/man1/'
-	install -m 644 $(filter %.3,$(INSTALLS_PAGES)) '$(TO_MAN)/man3/'
-ifneq ($(INSTALLS_SIM),)
-	install -m 755 $(BUILD_ROOT)/sim/weir-sim '$(TO_BIN)/'
-	install -m 644 sim/weir_sim.h '$(TO_INCLUDE)/'
-	install -m 644 $(BUILD_ROOT)/sim/public/libweir-sim.a '$(TO_LIB)/'
-	@printf '%s\n' "$$SIM_PKG_CONFIG_TEXT" | install -m 644 /dev/stdin '$(TO_LIB)/pkgconfig/weir-sim.pc'
-endif
-
-uninstall: install-check ## removes the files that install put there
-	rm -f '$(TO_BIN)/weir' '$(TO_BIN)/weir-sim'
-	rm -f '$(TO_INCLUDE)/weir.h' '$(TO_INCLUDE)/weir_os.h' '$(TO_INCLUDE)/weir_writer.h' '$(TO_INCLUDE)/weir_sim.h'
-	rm -f '$(TO_LIB)/libweir.a' '$(TO_LIB)/libweir-sim.a'
-	rm -f '$(TO_SHARED)' '$(TO_SHARED).$(SOVERSION)' '$(TO_SHARED).$(VERSION)'
-	rm -f '$(TO_LIB)/pkgconfig/weir.pc' '$(TO_LIB)/pkgconfig/weir-sim.pc'
-	rm -f $(foreach page,$(notdir $(MAN_PAGES)),'$(TO_MAN)/man$(subst .,,$(suffix $(page)))/$(page)')
-
 clean: ## removes BUILD_ROOT, all variants
 	rm -rf '$(BUILD_ROOT)'
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile tests/bench/bench.mk
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile $(PARTS)
 	@echo
 	@echo "Knobs: VARIANT (release asan tsan tiny sim coverage clang clang-asan clang-tsan clang-sim aarch64), CC, CFLAGS,"
 	@echo "  BUILD_ROOT, PREFIX, LIBDIR, MANDIR, DESTDIR, WERROR=1, V=1, TESTS=\"queue timer\", ARGS=\"...\""
@@ -395,7 +282,6 @@ simulator: $(SIM_BIN) $(BUILD)/public/libweir-sim.a
 unit-programs: $(TEST_BIN) $(TOOL_BIN)
 tool-programs: $(TOOL_BIN)
 bench-programs: $(BENCH_BIN)
-fuzz-programs: $(FUZZ_BIN) $(FUZZ_SEEDS_BIN)
 
 # ---- Rules
 # Two stamps that change only when their text does. Objects depend on the first, so that other flags
@@ -422,7 +308,7 @@ $(BUILD)/libweir.so: $(LIBRARY_OBJ) $(BUILD)/sources.stamp
 $(BUILD)/weir: $(COMMAND_OBJ) $(BUILD)/libweir.a $(BUILD)/sources.stamp
 	$(call say,ld,$@)$(LINK) -o $@ $(COMMAND_OBJ) $(BUILD)/libweir.a $(LDLIBS)
 
-$(SIM_OBJ) $(FUZZ_OBJ): MODE_sim := -DWEIR_LIMITS_TINY
+$(SIM_OBJ): MODE_sim := -DWEIR_LIMITS_TINY
 # Switching stacks by hand and a shadow stack exclude each other: what holds it does not claim to bear one.
 $(OBJ)/sim/fiber_switch.o: PROBED := $(patsubst -fcf-protection=full,-fcf-protection=branch,$(PROBED))
 $(SIM_LIBRARY): $(SIM_LIBRARY_OBJ) $(BUILD)/sources.stamp
@@ -450,116 +336,5 @@ $(BUILD)/bench/bench_sim: $(OBJ)/tests/bench/bench_sim.o $(filter-out %/main.o,$
 $(filter-out %/bench_sim,$(BENCH_BIN)): $(BUILD)/bench/%: $(OBJ)/tests/bench/%.o $(BENCH_SUPPORT_OBJ) $(BUILD)/libweir.a
 	@mkdir -p $(@D)
 	$(call say,ld,$@)$(LINK) -o $@ $(filter %.o,$^) $(BUILD)/libweir.a $(LDLIBS)
-
-FUZZ_MAIN_OBJ := $(OBJ)/fuzz/main_$(FUZZ_MAIN).o
-$(BUILD)/fuzz/args: $(OBJ)/writer/command_options.o
-$(BUILD)/fuzz/lua: $(FUZZ_LUA_OBJ)
-$(BUILD)/fuzz/lua: private LDLIBS += $(shell $(if $(LUA_FUZZ),pkg-config --libs $(LUA_FUZZ)))
-$(OBJ)/fuzz/target_lua.o $(FUZZ_LUA_OBJ): private PROBED += $(call lua_flags,$(LUA_FUZZ))
-$(filter-out %/sim,$(FUZZ_BIN)): $(BUILD)/fuzz/%: $(OBJ)/fuzz/target_%.o $(FUZZ_MAIN_OBJ) $(BUILD)/libweir.a
-	@mkdir -p $(@D)
-	$(call say,ld,$@)$(LINK) -o $@ $(filter %.o,$^) $(BUILD)/libweir.a $(LDLIBS)
-
-$(filter %/sim,$(FUZZ_BIN)): $(OBJ)/fuzz/target_sim.o $(FUZZ_MAIN_OBJ) $(filter-out %/main.o,$(SCENARIO_OBJ)) $(SIM_LIBRARY)
-	@mkdir -p $(@D)
-	$(call say,ld,$@)$(LINK) -Wl,--build-id=sha1 -o $@ $^ $(LDLIBS)
-
-$(BUILD)/fuzz/seeds: $(OBJ)/fuzz/seeds.o
-	@mkdir -p $(@D)
-	$(call say,ld,$@)$(LINK) -o $@ $^ $(LDLIBS)
-
-$(BUILD)/fuzz/seeds_sim: $(OBJ)/fuzz/seeds_sim.o $(filter-out %/main.o,$(SCENARIO_OBJ)) $(SIM_LIBRARY)
-	@mkdir -p $(@D)
-	$(call say,ld,$@)$(LINK) -Wl,--build-id=sha1 -o $@ $^ $(LDLIBS)
-
-# What is installed shows its public symbols only, so that a host's own cannot clash with the rest.
-$(BUILD)/public/libweir-sim.a: $(SIM_LIBRARY_OBJ) $(BUILD)/sources.stamp
-	@mkdir -p $(@D)
-	$(call say,ar,$@)rm -f $@ $(@D)/weir-sim.o; $(LD) -r -o $(@D)/weir-sim.o $(SIM_LIBRARY_OBJ) && \
-	    $(OBJCOPY) --localize-hidden $(@D)/weir-sim.o && $(AR) rcs $@ $(@D)/weir-sim.o
-
-$(BUILD)/amalgamation/weir.c: ffi/amalgamate LICENSE $(LIBRARY_SRC) $(wildcard runtime/*.h writer/*.h) $(BUILD)/sources.stamp
-	$(call say,cat,$@)ffi/amalgamate $(@D) $(VERSION) $(LIBRARY_SRC)
-
-# Each Lua's module holds the library, with all its symbols hidden, and stays loaded as that does.
-# LuaJIT's FFI takes the shared library, which is found beside the module, or by the system's loader.
-lua_flags = $(shell $(if $(1),pkg-config --cflags $(1) | sed 's/-I */-isystem /g'))
-lua_package = $(shell ffi/lua/find $(1) | cut -d ' ' -f 2)
-ifneq ($(filter lua lua-install lua-uninstall,$(MAKECMDGOALS)),)
-LUA_VERSIONS ?= $(sort luajit $(shell ffi/lua/find | cut -d ' ' -f 1))
-LUA_BUILT := $(filter-out luajit,$(LUA_VERSIONS)) $(if $(filter luajit,$(LUA_VERSIONS)),$(shell ffi/lua/find luajit | cut -d ' ' -f 1))
-endif
-LUA_SHARE := $(BUILD)/lua/share
-LUA_FILES := $(patsubst %,$(LUA_SHARE)/%.lua,weir_ffi weir_cdef resty/logger/socket resty/logger/socket_options)
-lua: $(LUA_BUILT:%=$(BUILD)/lua/%/weir.so) $(LUA_FILES) $(BUILD)/lua/luajit/libweir.so
-
-$(BUILD)/lua/%/weir.so: $(wildcard ffi/lua/*.[ch]) $(BUILD)/libweir.a ffi/lua/find
-	@mkdir -p $(@D)
-	$(if $(call lua_package,$*),,@echo 'make: pkg-config finds no headers of Lua $*' >&2; exit 1)
-	$(call say,cc,$@)$(COMPILE) $(call lua_flags,$(call lua_package,$*)) $(LINK_HARDENING) -shared -Wl,-z,nodelete \
-	    -Wl,--exclude-libs,ALL -o $@ $(filter %.c,$^) $(BUILD)/libweir.a $(LDFLAGS) $(LDLIBS)
-
-$(BUILD)/lua/luajit/libweir.so: $(BUILD)/libweir.so
-	@mkdir -p $(@D) && ln -sf ../../libweir.so $@
-
-$(LUA_SHARE)/weir_cdef.lua: ffi/lua/cut_header runtime/weir.h writer/weir_writer.h
-	@mkdir -p $(@D)
-	$(call say,cut,$@)CC='$(CC)' ffi/lua/cut_header libweir.so.$(SOVERSION) >$@
-
-$(filter-out %/weir_cdef.lua,$(LUA_FILES)): $(LUA_SHARE)/%: ffi/lua/%
-	@mkdir -p $(@D) && install -m 644 $< $@
-
-# Where Lua looks by default, below PREFIX; INSTALL_LMOD and INSTALL_CMOD say otherwise for one version.
-# What is written in Lua is for LuaJIT alone, and needs no headers.
-lua_number = $(patsubst luajit,5.1,$(1))
-lua_cmod = $(DESTDIR)$(or $(INSTALL_CMOD),$(PREFIX)/lib/lua/$(lua_number))
-LUA_LMOD = $(DESTDIR)$(or $(INSTALL_LMOD),$(PREFIX)/share/lua/5.1)
-define LUA_INSTALL
-install -d '$(lua_cmod)'
-install -m 755 $(BUILD)/lua/$(1)/weir.so '$(lua_cmod)/'
-
-endef
-lua-install:
-	$(foreach version,$(LUA_BUILT),$(call LUA_INSTALL,$(version)))
-ifneq ($(filter luajit,$(LUA_VERSIONS)),)
-	CC='$(CC)' ffi/lua/cut_header '$(LIBDIR)/libweir.so.$(SOVERSION)' libweir.so.$(SOVERSION) >$(BUILD)/lua/installed.lua
-	install -d '$(LUA_LMOD)/resty/logger'
-	install -m 644 $(BUILD)/lua/installed.lua '$(LUA_LMOD)/weir_cdef.lua'
-	install -m 644 $(LUA_SHARE)/weir_ffi.lua '$(LUA_LMOD)/'
-	install -m 644 $(filter %/socket.lua %/socket_options.lua,$(LUA_FILES)) '$(LUA_LMOD)/resty/logger/'
-endif
-
-lua-uninstall:
-	rm -f $(foreach version,$(LUA_VERSIONS),'$(call lua_cmod,$(version))/weir.so')
-	rm -f $(LUA_FILES:$(LUA_SHARE)/%='$(LUA_LMOD)/%')
-
-# What pkg-config tells a host's build: LIBDIR below PREFIX follows it, blanks have a backslash.
-empty :=
-pc_escape = $(subst $(empty) $(empty),\ ,$(1))
-define PKG_CONFIG_FOLDERS
-prefix=$(call pc_escape,$(PREFIX))
-libdir=$(call pc_escape,$(subst =,,$(subst =$(PREFIX)/,$${prefix}/,=$(LIBDIR))))
-includedir=$${prefix}/include
-
-endef
-define PKG_CONFIG_TEXT
-$(PKG_CONFIG_FOLDERS)
-Name: weir
-Description: log stream writer that never blocks the host and says what was delivered
-Version: $(VERSION)
-Cflags: -I$${includedir}
-Libs: -L$${libdir} -lweir
-Libs.private: -pthread
-endef
-define SIM_PKG_CONFIG_TEXT
-$(PKG_CONFIG_FOLDERS)
-Name: weir-sim
-Description: deterministic simulator for C11 threads, futures and sockets; link without -fsanitize
-Version: $(VERSION)
-Cflags: -I$${includedir} $(SIM_FLAGS)
-Libs: -L$${libdir} -lweir-sim -pthread
-endef
-install: export PKG_CONFIG_TEXT := $(PKG_CONFIG_TEXT)
-install: export SIM_PKG_CONFIG_TEXT := $(SIM_PKG_CONFIG_TEXT)
 
 -include $(ALL_OBJ:.o=.d)
