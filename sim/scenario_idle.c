@@ -4,33 +4,10 @@
 // as there are workers; nothing has a deadline. So whenever a wake-up is lost, or the poller is
 // left alone, nothing can run, and that is found exactly. Several rounds follow one another, so
 // that workers fall asleep while the next round is being queued.
-#include "runtime/runtime.h"
-#include "sim/scenario_support.h"
+#include "sim/scenario_meeting.h"
 #include "sim/scenarios.h"
 
-// ---- Meeting: a barrier of threads ----
-
-struct meeting {
-    struct weir_sim *sim;
-    const struct weir_os *os;
-    _Atomic uint32_t arrived; // counts on over all rounds
-};
-
-static void meeting_watch(struct meeting *meeting, uint32_t expected)
-{
-    uint32_t seen = atomic_load_explicit(&meeting->arrived, memory_order_relaxed);
-    while (seen < expected) {
-        (void)meeting->os->futex_wait(meeting->os->self, &meeting->arrived, seen, WEIR_NEVER);
-        seen = atomic_load_explicit(&meeting->arrived, memory_order_relaxed);
-    }
-}
-
-static void meeting_join(struct meeting *meeting, uint32_t expected)
-{
-    (void)atomic_fetch_add_explicit(&meeting->arrived, 1, memory_order_relaxed);
-    meeting->os->futex_wake(meeting->os->self, &meeting->arrived, UINT32_MAX);
-    meeting_watch(meeting, expected);
-}
+// ---- A task that holds its worker up ----
 
 struct guest {
     struct weir_future future;
@@ -46,140 +23,6 @@ static enum weir_poll guest_poll(struct weir_future *future, struct weir_context
     me->future.result = 1;
     me->future.resume = WEIR_RESUME_DONE;
     return WEIR_READY;
-}
-
-// ---- The protocol alone: workers without a loop, one of which never takes what it queues ----
-
-#define PROTOCOL_WORKERS_MAX 5
-#define PROTOCOL_TASKS_MAX 6
-
-struct protocol {
-    struct weir_sim *sim;
-    struct weir_runtime *runtime;
-    struct weir_block *block; // of the tasks: says whose they are
-    struct meeting *meeting;  // each task holds its worker up for it; NULL: none does
-    _Atomic uint32_t taken;
-    uint32_t expected;
-};
-
-struct protocol_worker {
-    struct protocol *protocol;
-    struct weir_worker *worker;
-};
-
-static struct weir_task *protocol_task(struct protocol *protocol, uint32_t number)
-{
-    unsigned char *first = (unsigned char *)protocol->block + WEIR_CELL_BYTES_MIN;
-    return (struct weir_task *)(first + number * WEIR_CELL_BYTES_MIN);
-}
-
-static void protocol_stop(struct weir_runtime *runtime)
-{
-    atomic_store_explicit(&runtime->stopping, 1, memory_order_seq_cst);
-    weir_idle_wake_all(runtime);
-}
-
-// weir_worker_main, with tasks that are counted instead of polled.
-static void protocol_worker_main(void *argument)
-{
-    struct protocol_worker *me = argument;
-    struct protocol *protocol = me->protocol;
-    struct weir_runtime *runtime = protocol->runtime;
-    while (!weir_runtime_stopping(runtime)) {
-        struct weir_task *task = weir_worker_take(me->worker);
-        if (task == NULL) {
-            task = weir_worker_steal(me->worker);
-        }
-        if (task != NULL) {
-            weir_sim_check(protocol->sim, task->result++ == 0, "task-taken-twice");
-            weir_idle_found(me->worker);
-            weir_worker_share(me->worker);
-            uint32_t before = atomic_fetch_add_explicit(&protocol->taken, 1, memory_order_relaxed);
-            if (before + 1 == protocol->expected) {
-                protocol_stop(runtime);
-            }
-            if (protocol->meeting != NULL) {
-                meeting_join(protocol->meeting, protocol->expected);
-            }
-        } else if (weir_idle_enter(me->worker)) {
-            if (weir_park_begin(&me->worker->parker, WEIR_PARK_FUTEX)) {
-                weir_park_futex(&me->worker->parker, &runtime->os, WEIR_NEVER);
-            }
-            weir_idle_leave(me->worker);
-        }
-    }
-}
-
-static struct weir_runtime *protocol_runtime(struct weir_sim *sim, uint32_t workers)
-{
-    const struct weir_os *os = weir_sim_os(sim);
-    size_t bytes = sizeof(struct weir_runtime) + workers * sizeof(struct weir_worker);
-    struct weir_runtime *runtime = os->alloc(os->self, bytes, _Alignof(struct weir_runtime));
-    runtime->os = *os;
-    runtime->bytes = bytes;
-    runtime->workers_count = workers;
-    for (uint32_t i = 0; i < workers; i++) {
-        weir_worker_init(&runtime->workers[i], runtime, i);
-    }
-    return runtime;
-}
-
-// Worker 0 queues, in its ring, its mailbox or another's, and is then as if in a long poll.
-static void protocol_queue(struct protocol *protocol)
-{
-    struct weir_sim *sim = protocol->sim;
-    struct weir_runtime *runtime = protocol->runtime;
-    struct weir_worker *worker = &runtime->workers[0];
-    for (uint32_t i = 0; i < protocol->expected; i++) {
-        struct weir_task *task = protocol_task(protocol, i);
-        switch (protocol->meeting != NULL ? 0 : weir_sim_draw(sim, "where", 0, 2)) {
-        case 0: weir_worker_submit_back(worker, task); break;
-        case 1: weir_worker_submit_remote(task); break;
-        default:
-            atomic_store_explicit(&task->worker, 1, memory_order_relaxed);
-            weir_worker_submit_remote(task);
-            break;
-        }
-        weir_worker_share(worker);
-    }
-}
-
-static void protocol_play(struct weir_sim *sim, uint32_t workers, uint32_t tasks,
-                          struct meeting *meeting)
-{
-    const struct weir_os *os = weir_sim_os(sim);
-    struct protocol protocol = {.sim = sim,
-                                .runtime = protocol_runtime(sim, workers),
-                                .meeting = meeting,
-                                .expected = tasks};
-    protocol.block = os->alloc(os->self, WEIR_BLOCK_BYTES, WEIR_BLOCK_BYTES);
-    protocol.block->runtime = protocol.runtime;
-    struct protocol_worker arguments[PROTOCOL_WORKERS_MAX];
-    uint32_t actors[PROTOCOL_WORKERS_MAX];
-    for (uint32_t i = 1; i < workers; i++) {
-        arguments[i] = (struct protocol_worker){&protocol, &protocol.runtime->workers[i]};
-        actors[i] = weir_sim_start(sim, protocol_worker_main, &arguments[i]);
-    }
-    protocol_queue(&protocol);
-    for (uint32_t i = 1; i < workers; i++) {
-        weir_sim_join(sim, actors[i]);
-    }
-    os->release(os->self, protocol.block, WEIR_BLOCK_BYTES);
-    os->release(os->self, protocol.runtime, protocol.runtime->bytes);
-}
-
-static void idle_protocol(struct weir_sim *sim)
-{
-    uint32_t workers = weir_sim_draw(sim, "workers", 2, 4);
-    protocol_play(sim, workers, weir_sim_draw(sim, "tasks", 1, PROTOCOL_TASKS_MAX), NULL);
-}
-
-// One task for each of the others: who steals more than one must be stolen from.
-static void idle_thief(struct weir_sim *sim)
-{
-    struct meeting meeting = {.sim = sim, .os = weir_sim_os(sim)};
-    uint32_t workers = weir_sim_draw(sim, "workers", 4, 5);
-    protocol_play(sim, workers, workers - 1, &meeting);
 }
 
 // ---- Queued from inside: a host task that is one of the guests ----
@@ -393,102 +236,7 @@ static void idle_poller(struct weir_sim *sim)
     weir_runtime_destroy(runtime);
 }
 
-// ---- A host that drives a runtime without threads, and sleeps on its descriptor ----
-
-#define CALLERS_MAX 3
-
-struct caller {
-    struct meeting meeting; // counts what was heard
-    struct weir_notify notify;
-    uint32_t calls;
-};
-
-struct listener {
-    struct weir_future future;
-    _Atomic uint32_t *heard;
-    struct weir_notify *notify;
-    struct weir_notified wait;
-};
-
-static enum weir_poll listener_poll(struct weir_future *future, struct weir_context *context)
-{
-    struct listener *me = (struct listener *)future;
-    weir_begin(me);
-    for (;;) {
-        weir_notified_init(&me->wait, me->notify);
-        weir_await(me, context, &me->wait);
-        atomic_fetch_add_explicit(me->heard, 1, memory_order_relaxed);
-    }
-    weir_exit(me);
-    weir_drop(&me->wait.future, context);
-    weir_end(me);
-}
-
-// A call that is heard before the next one is made: none may be lost.
-static void caller_main(void *argument)
-{
-    struct caller *me = argument;
-    for (uint32_t i = 1; i <= me->calls; i++) {
-        weir_notify_one(&me->notify, NULL);
-        meeting_watch(&me->meeting, i);
-    }
-}
-
-static bool callers_heard(struct caller *callers, uint32_t count)
-{
-    bool all = true;
-    for (uint32_t i = 0; i < count; i++) {
-        struct meeting *meeting = &callers[i].meeting;
-        meeting->os->futex_wake(meeting->os->self, &meeting->arrived, UINT32_MAX);
-        all = all &&
-              atomic_load_explicit(&meeting->arrived, memory_order_relaxed) == callers[i].calls;
-    }
-    return all;
-}
-
-static void idle_host(struct weir_sim *sim)
-{
-    struct weir_runtime *runtime = scenario_runtime(sim, 0);
-    struct caller callers[CALLERS_MAX];
-    uint32_t actors[CALLERS_MAX];
-    uint32_t count = weir_sim_draw(sim, "callers", 1, CALLERS_MAX);
-    for (uint32_t i = 0; i < count; i++) {
-        callers[i] = (struct caller){.meeting = {.sim = sim, .os = weir_sim_os(sim)},
-                                     .calls = weir_sim_draw(sim, "calls", 1, 4)};
-        weir_notify_init(&callers[i].notify, runtime);
-        struct listener listener = {.future = {.poll = listener_poll},
-                                    .heard = &callers[i].meeting.arrived,
-                                    .notify = &callers[i].notify};
-        scenario_spawn(sim, runtime, &listener, NULL);
-        actors[i] = weir_sim_start(sim, caller_main, &callers[i]);
-    }
-    uint32_t polls_max = weir_sim_draw(sim, "polls_max", 1, 4);
-    bool waits_inside = weir_sim_draw(sim, "waits_inside", 0, 1) == 1;
-    while (!callers_heard(callers, count)) {
-        if (!waits_inside) {
-            (void)weir_sim_wait(sim, weir_backend_fd(runtime), WEIR_READABLE, WEIR_NEVER);
-        }
-        (void)weir_turn(runtime, polls_max, waits_inside ? WEIR_NEVER : 0);
-    }
-    for (uint32_t i = 0; i < count; i++) {
-        weir_sim_join(sim, actors[i]);
-    }
-    weir_runtime_destroy(runtime);
-}
-
 const struct weir_sim_scenario sim_scenarios_idle[] = {
-    {.name = "idle-protocol",
-     .about = "sleeping and waking alone: what a worker queues and never takes reaches the others",
-     .run = idle_protocol,
-     .kinds = SCENARIO_MEMORY_KINDS,
-     .fine_only = true,
-     .weight = 20},
-    {.name = "idle-thief",
-     .about = "the same, and each task holds who takes it up: thieves are stolen from",
-     .run = idle_thief,
-     .kinds = SCENARIO_MEMORY_KINDS,
-     .fine_only = true,
-     .weight = 100},
     {.name = "idle-inside",
      .about = "as many tasks as workers, queued by one of them, each holding its worker up",
      .run = idle_inside,
@@ -507,10 +255,5 @@ const struct weir_sim_scenario sim_scenarios_idle[] = {
      .about = "a worker is held up until another has noticed that a socket is readable",
      .run = idle_poller,
      .kinds = SCENARIO_RUNTIME_KINDS & ~(1u << WEIR_SIM_INTERRUPT)},
-    {.name = "idle-host",
-     .about = "a host without worker threads sleeps on the runtime's descriptor; others call",
-     .run = idle_host,
-     .kinds = SCENARIO_RUNTIME_KINDS,
-     .weight = 10},
     {0},
 };

@@ -11,7 +11,10 @@
     X(queue)                                                                                       \
     X(park)                                                                                        \
     X(task)                                                                                        \
+    X(spawn)                                                                                       \
+    X(protocol) /* of idle workers, alone */                                                       \
     X(idle)                                                                                        \
+    X(caller) /* a host without worker threads */                                                  \
     X(stream)                                                                                      \
     X(sync)                                                                                        \
     X(leave)                                                                                       \
