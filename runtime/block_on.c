@@ -54,7 +54,7 @@ int weir_block_on(struct weir_runtime *runtime, const struct weir_future *future
     const struct weir_os *os = &runtime->os;
     while (atomic_load_explicit(&bell, memory_order_acquire) == 0) { // [B1]
         if (runtime->threads_count == 0) {
-            (void)weir_turn(runtime, WEIR_POLLS_BETWEEN_EVENTS, WEIR_NEVER);
+            (void)weir_worker_turn(&runtime->workers[0], UINT32_MAX, WEIR_NEVER, &bell);
         } else {
             (void)os->futex_wait(os->self, &bell, 0, WEIR_NEVER);
         }

@@ -64,7 +64,7 @@ struct weir_chain weir_mailbox_draw(struct weir_mailbox *mailbox, const struct w
                                     uint32_t count_max)
 {
     struct weir_chain chain = {NULL, NULL, 0};
-    if (count_max == 0 || !weir_mailbox_occupied(mailbox)) {
+    if (count_max == 0) {
         return chain;
     }
     weir_lock_acquire(&mailbox->lock, os);
@@ -90,10 +90,4 @@ struct weir_chain weir_mailbox_draw(struct weir_mailbox *mailbox, const struct w
     }
     weir_lock_release(&mailbox->lock, os);
     return chain;
-}
-
-bool weir_mailbox_occupied(struct weir_mailbox *mailbox)
-{
-    return atomic_load_explicit(&mailbox->inbox, memory_order_seq_cst) != NULL ||
-           atomic_load_explicit(&mailbox->backlog_count, memory_order_seq_cst) != 0; // [W1]
 }

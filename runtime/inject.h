@@ -24,6 +24,10 @@ void weir_mailbox_append(struct weir_mailbox *mailbox, const struct weir_os *os,
 struct weir_chain weir_mailbox_draw(struct weir_mailbox *mailbox, const struct weir_os *os,
                                     uint32_t count_max);
 // Whether something is inside.                          threads  any. Sequentially consistent.
-bool weir_mailbox_occupied(struct weir_mailbox *mailbox);
+static inline bool weir_mailbox_occupied(struct weir_mailbox *mailbox)
+{
+    return atomic_load_explicit(&mailbox->inbox, memory_order_seq_cst) != NULL ||
+           atomic_load_explicit(&mailbox->backlog_count, memory_order_seq_cst) != 0; // [W1]
+}
 
 #endif

@@ -7,7 +7,7 @@
 // at every step.
 #define WEIR_QUEUE_SLOTS 4
 #define WEIR_BUDGET 4
-#define WEIR_POLLS_BETWEEN_EVENTS 3
+#define WEIR_POLLS_BETWEEN_LOOKS 3
 #define WEIR_LIFO_POLLS_MAX 2
 #define WEIR_LOOKUPS_MAX 3
 #else
@@ -16,8 +16,9 @@
 // Readiness operations one poll may complete before it must yield, so that a socket that is always
 // ready cannot starve its neighbours.
 #define WEIR_BUDGET 128
-// Polls between two looks at mailbox, timers and poller: bounds how late they are noticed.
-#define WEIR_POLLS_BETWEEN_EVENTS 61
+// Polls between two looks at mailbox, timers and poller, which cost about as much as a few short
+// polls do: bounds how late they are noticed.
+#define WEIR_POLLS_BETWEEN_LOOKS 61
 // Tasks run from the LIFO slot in a row before the queue gets its turn: two tasks that wake each
 // other would otherwise keep the worker to themselves.
 #define WEIR_LIFO_POLLS_MAX 3
@@ -27,6 +28,8 @@
 
 // Worker threads of one runtime. More than the largest hosts have cores is a mistake.
 #define WEIR_WORKERS_MAX 64
+// Polls that are longer leave time for fewer of them between two looks, down to one.
+#define WEIR_LOOK_NS 20000u
 // Events taken from the poller at once; the rest come with the next call.
 #define WEIR_EVENTS_MAX 64
 // A task's cell: header and frame. Classes are powers of two from 128 bytes to this.

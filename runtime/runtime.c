@@ -141,7 +141,7 @@ int weir_turn(struct weir_runtime *runtime, uint32_t polls_max, uint64_t wait_ma
         return WEIR_EFORKED;
     }
     uint32_t count_max = polls_max < INT32_MAX / 2 ? polls_max : INT32_MAX / 2;
-    return (int)weir_worker_turn(&runtime->workers[0], count_max, wait_max_ns);
+    return (int)weir_worker_turn(&runtime->workers[0], count_max, wait_max_ns, NULL);
 }
 
 static uint64_t stat_read(_Atomic uint64_t *counter)

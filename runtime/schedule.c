@@ -100,7 +100,7 @@ struct weir_task *weir_worker_take_next(struct weir_worker *worker)
 
 static struct weir_task *pinned_take(struct weir_worker *worker)
 {
-    if (worker->pinned_ready.count == 0) {
+    if (worker->pinned_ready.count == 0 && weir_mailbox_occupied(&worker->pinned)) {
         worker->pinned_ready = weir_mailbox_draw(&worker->pinned, &worker->runtime->os, UINT32_MAX);
     }
     struct weir_task *task = worker->pinned_ready.first;
@@ -115,7 +115,11 @@ static struct weir_task *pinned_take(struct weir_worker *worker)
 static struct weir_chain mailbox_draw(struct weir_worker *worker, struct weir_mailbox *mailbox,
                                       uint32_t room)
 {
-    struct weir_chain chain = weir_mailbox_draw(mailbox, &worker->runtime->os, room / 2 + 1);
+    struct weir_chain chain = {NULL, NULL, 0};
+    if (!weir_mailbox_occupied(mailbox)) {
+        return chain;
+    }
+    chain = weir_mailbox_draw(mailbox, &worker->runtime->os, room / 2 + 1);
     if (chain.count != 0 && weir_mailbox_occupied(mailbox)) {
         // While the inbox moved to the backlog, a worker that looked here before it slept saw
         // neither; so what is left counts as newly queued.

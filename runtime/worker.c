@@ -14,6 +14,9 @@ void weir_worker_init(struct weir_worker *worker, struct weir_runtime *runtime, 
     weir_slab_init(&worker->slab, runtime, os);
     uint64_t now_ns = os->now_ns(os->self);
     weir_timers_init(&worker->timers, os, now_ns);
+    worker->look_after = WEIR_POLLS_BETWEEN_LOOKS;
+    worker->looked_ns = now_ns;
+    worker->armed_ns = WEIR_NEVER;
     worker->context = (struct weir_context){runtime, worker, os, {NULL, 0}, now_ns, WEIR_BUDGET};
 }
 
@@ -35,7 +38,7 @@ static void worker_poll(struct weir_worker *worker, struct weir_task *task)
     }
     context->waker = (struct weir_waker){task, weir_task_generation(task)};
     weir_stat_add(&worker->stats.polls, 1);
-    worker->polls_since_events++;
+    worker->polls_since_look++;
     if (action == WEIR_TASK_DROP) {
         weir_drop(future, context);
         weir_task_finish(worker, task, WEIR_ECANCELED);
@@ -45,6 +48,11 @@ static void worker_poll(struct weir_worker *worker, struct weir_task *task)
         weir_worker_submit_back(worker, task);
     }
     context->waker = (struct weir_waker){NULL, 0};
+}
+
+static bool worker_look_due(const struct weir_worker *worker)
+{
+    return worker->polls_since_look >= worker->look_after;
 }
 
 // Runs a task and then those that were put into the next-task slot meanwhile, on one budget.
@@ -61,7 +69,8 @@ static uint32_t worker_run(struct weir_worker *worker, struct weir_task *task, u
         if (task == NULL) {
             return polls;
         }
-        if (polls > WEIR_LIFO_POLLS_MAX || polls >= polls_max || worker->context.budget == 0) {
+        if (polls > WEIR_LIFO_POLLS_MAX || polls >= polls_max || worker->context.budget == 0 ||
+            worker_look_due(worker)) {
             weir_worker_submit_back(worker, task);
             return polls;
         }
@@ -76,6 +85,12 @@ static void worker_advance(struct weir_worker *worker)
     worker->context.now_ns = os->now_ns(os->self);
     uint32_t fired = weir_timers_advance(&worker->timers, worker, worker->context.now_ns);
     weir_stat_add(&worker->stats.timers_fired, fired);
+}
+
+static void worker_looked(struct weir_worker *worker)
+{
+    worker->polls_since_look = 0;
+    worker->looked_ns = worker->context.now_ns;
 }
 
 // [W4] The role's release pairs with the next holder's acquire.
@@ -111,13 +126,18 @@ static void poller_offer(struct weir_worker *worker)
     }
 }
 
-// Between polls now and then: so that a busy worker notices time, readiness and its mailbox.
+// Between polls now and then: so that a busy worker notices time, readiness and its mailbox. Looks
+// are counted in polls, and when polls are long there are fewer between two of them.
 // returns  NULL, or a task to be polled next.
 static struct weir_task *worker_look_around(struct weir_worker *worker)
 {
-    worker->polls_since_events = 0;
     worker_advance(worker);
-    if (poller_take(worker)) {
+    uint64_t took_ns = worker->context.now_ns - worker->looked_ns;
+    uint64_t fit = (uint64_t)worker->polls_since_look * WEIR_LOOK_NS / (took_ns + 1);
+    fit = fit < WEIR_POLLS_BETWEEN_LOOKS ? fit : WEIR_POLLS_BETWEEN_LOOKS;
+    worker->look_after = fit > 0 ? (uint32_t)fit : 1;
+    worker_looked(worker);
+    if (weir_reactor_watching(&worker->runtime->reactor) && poller_take(worker)) {
         (void)poller_poll(worker, 0);
         poller_leave(worker);
         poller_offer(worker);
@@ -170,8 +190,8 @@ static void worker_park(struct weir_worker *worker)
     }
     weir_idle_leave(worker);
     weir_stat_add(&worker->stats.unparks, 1);
-    worker->polls_since_events = 0;
     worker_advance(worker);
+    worker_looked(worker);
 }
 
 void weir_worker_main(void *argument)
@@ -179,7 +199,7 @@ void weir_worker_main(void *argument)
     struct weir_worker *worker = argument;
     while (!weir_runtime_stopping(worker->runtime)) {
         struct weir_task *task = NULL;
-        if (worker->polls_since_events >= WEIR_POLLS_BETWEEN_EVENTS) {
+        if (worker_look_due(worker)) {
             task = worker_look_around(worker);
         }
         if (task == NULL) {
@@ -234,11 +254,28 @@ static uint64_t turn_deadline_ns(struct weir_worker *worker, uint64_t wait_max_n
     return next_ns < limit_ns ? next_ns : limit_ns;
 }
 
-uint32_t weir_worker_turn(struct weir_worker *worker, uint32_t polls_max, uint64_t wait_max_ns)
+// Setting a timer is a system call. An expiry is told once: one that may have been is set again.
+static int turn_arm(struct weir_worker *worker)
+{
+    const struct weir_os *os = &worker->runtime->os;
+    uint64_t next_ns = weir_timers_next_ns(&worker->timers);
+    if (next_ns == worker->armed_ns && (next_ns == WEIR_NEVER || next_ns > os->now_ns(os->self))) {
+        return 0;
+    }
+    int error = os->poller_arm(os->self, &worker->runtime->reactor.poller, next_ns);
+    worker->armed_ns = error < 0 ? 0 : next_ns;
+    return error;
+}
+
+static bool turn_over(const _Atomic uint32_t *until)
+{
+    return until != NULL && atomic_load_explicit(until, memory_order_relaxed) != 0;
+}
+
+uint32_t weir_worker_turn(struct weir_worker *worker, uint32_t polls_max, uint64_t wait_max_ns,
+                          const _Atomic uint32_t *until)
 {
     weir_assert(worker->context.waker.task == NULL); // not from inside a poll
-    const struct weir_os *os = &worker->runtime->os;
-    struct weir_poller *poller = &worker->runtime->reactor.poller;
     turn_wake(worker);
     if (wait_max_ns > 0) {
         uint64_t deadline_ns = turn_sleep(worker) ? 0 : turn_deadline_ns(worker, wait_max_ns);
@@ -248,9 +285,9 @@ uint32_t weir_worker_turn(struct weir_worker *worker, uint32_t polls_max, uint64
         (void)poller_poll(worker, 0);
     }
     uint32_t polls = 0;
-    while (polls < polls_max) {
+    while (polls < polls_max && !turn_over(until)) {
         struct weir_task *task = NULL;
-        if (worker->polls_since_events >= WEIR_POLLS_BETWEEN_EVENTS) { // also across short turns
+        if (worker_look_due(worker)) { // also across short turns
             task = worker_look_around(worker);
         }
         if (task == NULL) {
@@ -262,9 +299,8 @@ uint32_t weir_worker_turn(struct weir_worker *worker, uint32_t polls_max, uint64
         polls += worker_run(worker, task, polls_max - polls);
     }
     bool work = turn_sleep(worker);
-    int armed = os->poller_arm(os->self, poller, weir_timers_next_ns(&worker->timers));
-    if (work || armed < 0) { // without its timer the host comes back at once and tries again
-        os->poller_wake(os->self, poller);
+    if (turn_arm(worker) < 0 || work) { // without its timer the host comes back at once and tries again
+        weir_reactor_wake(&worker->runtime->reactor);
     }
     return polls;
 }

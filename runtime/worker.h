@@ -18,7 +18,10 @@ struct weir_worker {
     uint64_t thread;
     // The owner's alone:
     struct weir_context context;
-    uint32_t polls_since_events;
+    uint32_t polls_since_look;
+    uint32_t look_after; // so many polls: see worker_look_around
+    uint64_t looked_ns;
+    uint64_t armed_ns; // what the host's timer is set to
     uint32_t pushed;   // tasks queued since idle workers were last told
     bool searching;    // counted in runtime->searching
     bool pinned_first; // whose turn it is: pinned tasks or the others
@@ -43,7 +46,9 @@ void weir_worker_main(void *worker);
 
 // One turn of a host-driven worker: see weir_turn. Before the first one: weir_worker_turn_init.
 void weir_worker_turn_init(struct weir_worker *worker);
-uint32_t weir_worker_turn(struct weir_worker *worker, uint32_t polls_max, uint64_t wait_max_ns);
+// It also ends when *until, if there is one, is not 0 any more.
+uint32_t weir_worker_turn(struct weir_worker *worker, uint32_t polls_max, uint64_t wait_max_ns,
+                          const _Atomic uint32_t *until);
 
 // ---- Queueing and taking (schedule.c) ----
 

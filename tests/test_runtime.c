@@ -635,7 +635,7 @@ static enum weir_poll turn_taker_poll(struct weir_future *future, struct weir_co
         *me->mine += 1;
         uint64_t ahead = *me->mine > *me->other ? *me->mine - *me->other : 0;
         if (*me->other == 0) { // it is still in the mailbox
-            assert_true(ahead <= 2 * WEIR_POLLS_BETWEEN_EVENTS);
+            assert_true(ahead <= 2 * WEIR_POLLS_BETWEEN_LOOKS);
             *me->lead = ahead;
         } else {
             assert_true(ahead <= *me->lead + 1 || *me->other == me->rounds);
@@ -803,7 +803,7 @@ static void test_lifo_starves_nobody(void **state)
     _Atomic uint64_t polls = 0;
     struct yielder yielder = yielder_make(UINT32_MAX, &polls, NULL, NULL);
     yielder_spawn(runtime, &yielder);
-    for (int i = 0; i < 4 * WEIR_POLLS_BETWEEN_EVENTS && polls == 0; i++) {
+    for (int i = 0; i < 4 * WEIR_POLLS_BETWEEN_LOOKS && polls == 0; i++) {
         (void)weir_turn(runtime, 1, 0); // until it has come in from the mailbox
     }
     assert_true(polls > 0);
