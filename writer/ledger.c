@@ -77,8 +77,10 @@ void weir_ledger_sent(struct weir_ledger *ledger, uint64_t bytes, uint64_t outst
         ledger_confirm(ledger, ledger->written);
     } else if (ledger->kind == WEIR_LEDGER_UNIX) {
         uint64_t before = ledger->outstanding;
-        ledger_push(ledger, bytes, outstanding_after > before ? outstanding_after - before : 0);
-        ledger->outstanding = outstanding_after;
+        bool counted = outstanding_after != WEIR_LEDGER_UNCOUNTED;
+        bool grown = counted && outstanding_after > before;
+        ledger_push(ledger, bytes, grown ? outstanding_after - before : 0);
+        ledger->outstanding = outstanding_after; // uncounted: no growth shows until a sample
     }
 }
 

@@ -80,7 +80,7 @@ struct weir_ledger_unit {
 struct weir_ledger {
     uint64_t written;     // bytes handed to the kernel
     uint64_t confirmed;   // <= written
-    uint64_t outstanding; // the last count seen
+    uint64_t outstanding; // the count after the last send or sample
     uint64_t cost;        // sum over the units
     uint32_t kind;        // enum weir_ledger_kind
     uint32_t step;        // enum weir_ledger_step
@@ -96,8 +96,13 @@ struct weir_ledger {
 // Starts the books of a new connection, on which nothing has been sent yet.
 void weir_ledger_init(struct weir_ledger *ledger, enum weir_ledger_kind kind);
 
+// The count after a send that was not counted. Its cost is its payload, which is all but a few
+// hundredths of it where the send was large; the count before it does for no send after it.
+#define WEIR_LEDGER_UNCOUNTED UINT64_MAX
+
 // Notes a successful send.
-// Units: outstanding_after is the count taken right after that send; UNIX only, others pass 0.
+// Units: outstanding_after is the count taken right after that send, or WEIR_LEDGER_UNCOUNTED; UNIX
+// only, others pass 0.
 void weir_ledger_sent(struct weir_ledger *ledger, uint64_t bytes, uint64_t outstanding_after);
 
 // Notes that the send just noted took fewer bytes than it was given.

@@ -10,12 +10,15 @@
 
 // Parts of one send. At 64 KiB a segment this is more than any socket takes at once.
 #define PARTS_MAX 64
-// Bytes of one send. Unix sockets: one unit of the ledger, small enough that confirmation is not
-// coarse; TCP: large enough that the system call's cost disappears.
-#define SEND_BYTES_MAX_UNIX (64u * 1024)
-#define SEND_BYTES_MAX_TCP (256u * 1024)
+// Bytes of one send, at most: about what a socket takes at once, so that the system call's cost
+// disappears. To the ledger of a Unix socket a large send is no worse than several small ones: the
+// kernel splits it, and what it holds of it is little more than what is unread (ledger.h, step 4).
+#define SEND_BYTES_MAX (256u * 1024)
 // And at least, after failures: a short message or two.
 #define SEND_BYTES_MIN 128u
+// From here on the payload is nearly all the memory that a send takes, and counting it would tell
+// the ledger nothing more.
+#define SEND_BYTES_COUNTED_MAX (16u * 1024)
 // Sends in one go, before the task looks at everything else again.
 #define SENDS_MAX 8
 // Datagrams in one go.
@@ -78,16 +81,10 @@ static void link_option(struct weir_writer *me, enum weir_socket_option option, 
     }
 }
 
-// Bytes of one send on the present endpoint, at most.
-static uint32_t link_send_bytes_max(const struct weir_writer *me)
-{
-    return weir_link_is_unix(link_endpoint(me)) ? SEND_BYTES_MAX_UNIX : SEND_BYTES_MAX_TCP;
-}
-
 void weir_link_begin(struct weir_writer *me)
 {
-    if (me->send_bytes_max == 0 || me->send_bytes_max > link_send_bytes_max(me)) {
-        me->send_bytes_max = link_send_bytes_max(me);
+    if (me->send_bytes_max == 0) {
+        me->send_bytes_max = SEND_BYTES_MAX;
     }
     enum weir_ledger_kind kind = WEIR_LEDGER_SENT;
     if (me->plan->confirm == WEIR_CONFIRM_PEER) {
@@ -189,27 +186,35 @@ void weir_link_send_failed(struct weir_writer *me, int error)
     }
 }
 
+// What the ledger is told of a send's memory.
+static uint64_t link_count(struct weir_writer *me, uint64_t bytes)
+{
+    if (me->ledger.kind != WEIR_LEDGER_UNIX) {
+        return 0;
+    }
+    if (bytes > SEND_BYTES_COUNTED_MAX) {
+        return WEIR_LEDGER_UNCOUNTED;
+    }
+    int64_t count = me->os->socket_outstanding(me->os->self, me->stream.fd);
+    if (count < 0) {
+        link_error(me, (int)count, WEIR_FAULT_WRITE);
+        return WEIR_LEDGER_UNCOUNTED;
+    }
+    return (uint64_t)count;
+}
+
 static void link_sent(struct weir_writer *me, uint64_t bytes)
 {
     weir_counter_add(&me->counters.sends, 1);
     weir_counter_add(&me->counters.sent_bytes, bytes);
     weir_transit_sent(&me->transit, bytes);
     me->alarms[WEIR_ALARM_STALL] = WEIR_NEVER;
-    uint64_t outstanding = 0;
-    if (me->ledger.kind == WEIR_LEDGER_UNIX) {
-        int64_t count = me->os->socket_outstanding(me->os->self, me->stream.fd);
-        if (count < 0) {
-            link_error(me, (int)count, WEIR_FAULT_WRITE);
-            count = INT32_MAX; // unknown: as much as can be
-        }
-        outstanding = (uint64_t)count;
-    }
-    weir_ledger_sent(&me->ledger, bytes, outstanding);
+    weir_ledger_sent(&me->ledger, bytes, link_count(me, bytes));
 }
 
 bool weir_link_waits(const struct weir_writer *me)
 {
-    return me->ledger.kind == WEIR_LEDGER_UNIX && me->send_bytes_max < SEND_BYTES_MAX_UNIX &&
+    return me->ledger.kind == WEIR_LEDGER_UNIX && me->send_bytes_max < SEND_BYTES_MAX &&
            weir_transit_unconfirmed(&me->transit);
 }
 
@@ -296,9 +301,8 @@ void weir_link_send(struct weir_writer *me)
 void weir_link_adapt(struct weir_writer *me, bool progress)
 {
     uint32_t bytes = progress ? me->send_bytes_max * 2 : me->send_bytes_max / 2;
-    uint32_t bytes_max = link_send_bytes_max(me);
     bytes = bytes < SEND_BYTES_MIN ? SEND_BYTES_MIN : bytes;
-    me->send_bytes_max = bytes < bytes_max ? bytes : bytes_max;
+    me->send_bytes_max = bytes < SEND_BYTES_MAX ? bytes : SEND_BYTES_MAX;
 }
 
 // ---- Receiving ----

@@ -10,6 +10,10 @@
 #include "writer/session.h"
 
 #define MS UINT64_C(1000000)
+// What the peer has confirmed is asked for when there is so much to be confirmed, as much as a Unix
+// socket holds, and else after so long.
+#define SAMPLE_BYTES (256u * 1024)
+#define SAMPLE_NS (2 * WEIR_TICK_NS_MIN)
 
 // Whether all segments before the row's first were taken by this task, or thrown away by a thread
 // that has counted them. Such a thread claims first and counts then, so that it may be between.
@@ -104,12 +108,22 @@ void weir_watch_confirm(struct weir_writer *me, uint64_t position)
     }
 }
 
+// Whether it is worth two system calls to learn what is confirmed. Not for every tick's little,
+// unless somebody waits for just that.
+static bool watch_sample_due(const struct weir_writer *me)
+{
+    return me->transit.sent - me->transit.confirmed >= SAMPLE_BYTES ||
+           me->now_ns - me->sampled_ns >= SAMPLE_NS || me->machine == WEIR_STATE_DRAINING ||
+           weir_link_waits(me) || atomic_load_explicit(me->waiters, memory_order_relaxed) != 0;
+}
+
 static void watch_sample(struct weir_writer *me)
 {
     if (me->plan->confirm != WEIR_CONFIRM_PEER || weir_epoch_used(me) ||
-        !weir_transit_unconfirmed(&me->transit)) {
+        !weir_transit_unconfirmed(&me->transit) || !watch_sample_due(me)) {
         return;
     }
+    me->sampled_ns = me->now_ns;
     weir_watch_confirm(me, me->transit.start + weir_link_sample(me));
 }
 
