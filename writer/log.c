@@ -1,27 +1,37 @@
 // What hosts call: weir_log and its kin. Picks the writer, applies the policy, keeps the books.
+//
+// Most messages are of one part, need a newline behind them and nothing else, and go into the open
+// segment without filling it. What they take is compiled into each of the calls, in a straight
+// line; whatever else there may be is out of the way, in functions of its own.
 #include <errno.h>
 #include <string.h>
 
 #include "runtime/assert.h"
 #include "writer/append.h"
 #include "writer/pool.h"
+#include "writer/row.h"
 
 // A blocked thread looks again by itself, since a full row can be a passing appearance (segment.h).
 #define BLOCKED_LOOK_NS 10000000u
 
+// Runs for few messages: kept out of the way of what runs for most.
+#define RARE __attribute__((noinline))
+
 // ---- The writer of a message ----
 
-static struct weir_writer *pool_writer(struct weir_pool *pool, uint64_t key)
+static RARE struct weir_writer *pool_writer_of_key(struct weir_pool *pool, uint64_t key)
 {
-    uint32_t count = pool->plan.writers_count;
-    if (count == 1) {
-        return &pool->writers[0];
-    }
+    uint32_t count = pool->writers_count;
     if (key == 0) {
         key = pool->os->thread_id(pool->os->self);
     }
     key *= UINT64_C(0x9e3779b97f4a7c15); // Fibonacci hashing: the upper bits depend on all of key
     return &pool->writers[(key >> 32) * count >> 32];
+}
+
+static inline struct weir_writer *pool_writer(struct weir_pool *pool, uint64_t key)
+{
+    return pool->writers_count == 1 ? &pool->writers[0] : pool_writer_of_key(pool, key);
 }
 
 static const struct weir_log_options log_defaults = {0, WEIR_SEVERITY_DEFAULT};
@@ -72,6 +82,26 @@ static void log_wait(struct weir_pool *pool, struct weir_writer *writer, uint32_
     weir_pool_wait(pool, seen, pool->os->now_ns(pool->os->self) + BLOCKED_LOOK_NS);
 }
 
+// Reserves room for a frame, by the pool's policy.
+static int log_reserve(struct weir_pool *pool, struct weir_writer *writer, size_t room_bytes,
+                       struct weir_reservation *reservation)
+{
+    int error = weir_append_reserve(writer, room_bytes, reservation);
+    if (error != WEIR_EFULL || pool->plan.full != WEIR_FULL_BLOCK) {
+        return error;
+    }
+    atomic_fetch_add_explicit(&pool->waiters, 1, memory_order_seq_cst); // [R4]
+    do {
+        uint32_t seen = atomic_load_explicit(&pool->progress, memory_order_seq_cst); // [R4]
+        error = weir_append_reserve(writer, room_bytes, reservation);
+        if (error == WEIR_EFULL) {
+            log_wait(pool, writer, seen);
+        }
+    } while (error == WEIR_EFULL);
+    atomic_fetch_sub_explicit(&pool->waiters, 1, memory_order_relaxed);
+    return error;
+}
+
 static int log_append_blocking(struct weir_pool *pool, struct weir_writer *writer, uint8_t severity,
                                const struct weir_iovec *parts, size_t parts_count)
 {
@@ -89,6 +119,67 @@ static int log_append_blocking(struct weir_pool *pool, struct weir_writer *write
     return error;
 }
 
+static int log_parts(struct weir_pool *pool, struct weir_writer *writer, uint8_t severity,
+                     const struct weir_iovec *parts, size_t parts_count)
+{
+    int error = weir_append(writer, severity, parts, parts_count);
+    if (error == WEIR_EFULL && pool->plan.full == WEIR_FULL_BLOCK) {
+        error = log_append_blocking(pool, writer, severity, parts, parts_count);
+    }
+    return error < 0 ? log_reject(writer, error, parts_bytes(parts, parts_count)) : 0;
+}
+
+static RARE int log_framed(struct weir_pool *pool, struct weir_writer *writer, uint8_t severity,
+                           const void *bytes, size_t bytes_count)
+{
+    struct weir_iovec part = {bytes, bytes_count};
+    return log_parts(pool, writer, severity, &part, 1);
+}
+
+static inline void plain_write(unsigned char *to, const void *bytes, size_t bytes_count)
+{
+    memcpy(to, bytes, bytes_count);
+    to[bytes_count] = '\n';
+}
+
+// The message opens a segment or fills one; or there is no room.
+static RARE int log_plain_at_edge(struct weir_pool *pool, struct weir_writer *writer,
+                                  const void *bytes, size_t bytes_count)
+{
+    struct weir_reservation reservation;
+    int error = log_reserve(pool, writer, bytes_count + 1, &reservation);
+    if (error < 0) {
+        return log_reject(writer, error, bytes_count);
+    }
+    plain_write(reservation.data, bytes, bytes_count);
+    weir_append_commit(writer, &reservation, reservation.bytes);
+    return 0;
+}
+
+// Compilers would rather split it.
+__attribute__((always_inline)) static inline int log_one(struct weir_pool *pool,
+                                                         struct weir_writer *writer,
+                                                         uint8_t severity, const void *bytes,
+                                                         size_t bytes_count)
+{
+    // An empty message, whose bytes may be NULL, is none of these.
+    if (bytes_count - 1 >= pool->plain_bytes_max ||
+        (!pool->newlines_pass && memchr(bytes, '\n', bytes_count) != NULL)) {
+        return log_framed(pool, writer, severity, bytes, bytes_count);
+    }
+    struct weir_row *row = writer->row;
+    uint32_t frame_bytes = (uint32_t)bytes_count + 1;
+    uint64_t tail;
+    if (!row_reserve_within(row, frame_bytes, &tail)) {
+        return log_plain_at_edge(pool, writer, bytes, bytes_count);
+    }
+    struct row_segment *segment = row_segment_at(row, row_segment_of(row, tail_sequence(tail)));
+    plain_write(segment_payload(row, segment) + tail_bytes(tail), bytes, bytes_count);
+    (void)segment_commit(segment, tail_messages(tail), tail_bytes(tail), frame_bytes, WORD_COMMIT);
+    weir_writer_nudge(writer);
+    return 0;
+}
+
 int weir_logv(struct weir_pool *pool, const struct weir_log_options *options,
               const struct weir_iovec *parts, size_t parts_count)
 {
@@ -98,18 +189,19 @@ int weir_logv(struct weir_pool *pool, const struct weir_log_options *options,
     if (options == NULL) {
         options = &log_defaults;
     }
+    weir_assert(options->severity <= WEIR_SEVERITY_DEFAULT);
     struct weir_writer *writer = pool_writer(pool, options->key);
-    int error = weir_append(writer, options->severity, parts, parts_count);
-    if (error == WEIR_EFULL && pool->plan.full == WEIR_FULL_BLOCK) {
-        error = log_append_blocking(pool, writer, options->severity, parts, parts_count);
-    }
-    return error < 0 ? log_reject(writer, error, parts_bytes(parts, parts_count)) : 0;
+    return parts_count == 1
+               ? log_one(pool, writer, options->severity, parts->bytes, parts->bytes_count)
+               : log_parts(pool, writer, options->severity, parts, parts_count);
 }
 
 int weir_log(struct weir_pool *pool, const void *bytes, size_t bytes_count)
 {
-    struct weir_iovec part = {bytes, bytes_count};
-    return weir_logv(pool, NULL, &part, 1);
+    if (weir_pool_forked(pool)) {
+        return log_forked(pool);
+    }
+    return log_one(pool, pool_writer(pool, 0), WEIR_SEVERITY_DEFAULT, bytes, bytes_count);
 }
 
 // ---- Formatting in place ----
@@ -123,25 +215,6 @@ struct slot_state {
 };
 _Static_assert(sizeof(struct slot_state) <= sizeof(((struct weir_slot *)0)->private_),
                "a slot has room for its state");
-
-static int slot_reserve(struct weir_pool *pool, struct weir_writer *writer, size_t room_bytes,
-                        struct weir_reservation *reservation)
-{
-    int error = weir_append_reserve(writer, room_bytes, reservation);
-    if (error != WEIR_EFULL || pool->plan.full != WEIR_FULL_BLOCK) {
-        return error;
-    }
-    atomic_fetch_add_explicit(&pool->waiters, 1, memory_order_seq_cst); // [R4]
-    do {
-        uint32_t seen = atomic_load_explicit(&pool->progress, memory_order_seq_cst); // [R4]
-        error = weir_append_reserve(writer, room_bytes, reservation);
-        if (error == WEIR_EFULL) {
-            log_wait(pool, writer, seen);
-        }
-    } while (error == WEIR_EFULL);
-    atomic_fetch_sub_explicit(&pool->waiters, 1, memory_order_relaxed);
-    return error;
-}
 
 int weir_reserve(struct weir_pool *pool, const struct weir_log_options *options, size_t bytes_max,
                  struct weir_slot *slot)
@@ -162,7 +235,7 @@ int weir_reserve(struct weir_pool *pool, const struct weir_log_options *options,
     }
     size_t prefix = weir_framer_prefix_bytes_max(framer, bytes_max);
     size_t room_bytes = prefix + bytes_max + weir_framer_suffix_bytes(framer);
-    int error = slot_reserve(pool, state.writer, room_bytes, &state.reservation);
+    int error = log_reserve(pool, state.writer, room_bytes, &state.reservation);
     if (error < 0) {
         return log_reject(state.writer, error, bytes_max);
     }

@@ -148,7 +148,12 @@ int weir_pool_open(struct weir_pool **out, struct weir_runtime *runtime,
     if (pool == NULL) {
         return WEIR_EMEMORY;
     }
+    bool plain =
+        plan.framer.framing == WEIR_FRAMING_NEWLINE && plan.framer.header == WEIR_HEADER_NONE;
     pool->plan = plan;
+    pool->writers_count = plan.writers_count;
+    pool->plain_bytes_max = plain ? plan.message_bytes_max - 1 : 0;
+    pool->newlines_pass = plan.framer.delimiter == WEIR_DELIMITER_PASS;
     pool->runtime = runtime;
     pool->os = os;
     pool->pool_bytes = bytes;

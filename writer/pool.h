@@ -7,11 +7,14 @@
 enum weir_pool_state { WEIR_POOL_OPEN, WEIR_POOL_CLOSED };
 
 struct weir_pool {
-    // Fixed at open.
+    // Fixed at open. First what every call looks at.
+    _Atomic uint32_t *fork_guard;
+    const struct weir_os *os;
+    uint32_t writers_count;   // the plan's
+    uint32_t plain_bytes_max; // so long a message needs a newline behind it and nothing else ...
+    bool newlines_pass;       // ... if there is none inside, or this is set
     struct weir_pool_plan plan;
     struct weir_runtime *runtime;
-    const struct weir_os *os;
-    _Atomic uint32_t *fork_guard;
     void *regions; // the rows, one after the other
     struct weir_transit_segment *rings;
     size_t pool_bytes, regions_bytes, region_stride, rings_bytes;

@@ -1,7 +1,7 @@
 // Inside the row of segments: the layout of its memory, and its three kinds of words.
 //
-// For segment.c (logging threads) and row.c (memory, the consumer, the books) alone; what it all
-// means is in segment.h.
+// For segment.c and log.c (logging threads) and row.c (memory, the consumer, the books) alone; what
+// it all means is in segment.h. What runs for every message is compiled into its callers.
 //
 // Pairs of release and acquire:
 // [S1] commit of a message (release) with the taker's load of the segment word: payload, entries,
@@ -172,6 +172,46 @@ static inline uint32_t row_segment_of(struct weir_row *row, uint64_t sequence)
     weir_assert(slot_segment_plus_one(word) != 0);
     return slot_segment_plus_one(word) - 1;
 }
+
+// ---- What runs for every message ----
+
+// Reserves in the open segment a place after which it stays open. *before is the tail until then
+// and says where. Returns false if the segment would be full, or none is open: *before says which.
+static inline bool row_reserve_within(struct weir_row *row, uint32_t bytes, uint64_t *before)
+{
+    const struct weir_row_options *options = &row->options;
+    uint64_t tail = atomic_load_explicit(&row->tail, memory_order_relaxed);
+    // Every further round means that another thread's reservation, opening or closing succeeded.
+    do {
+        *before = tail;
+        if ((tail & TAIL_CLOSED) != 0 || tail_bytes(tail) + bytes >= options->flush_limit_bytes ||
+            tail_messages(tail) + 1 == options->segment_messages_max) {
+            return false;
+        }
+    } while (!atomic_compare_exchange_weak_explicit(&row->tail, &tail, tail + TAIL_MESSAGE + bytes,
+                                                    memory_order_acquire,
+                                                    memory_order_relaxed)); // [S2]
+    weir_assert(tail_messages(tail) >= 1 && tail_messages(tail) < options->segment_messages_max);
+    return true;
+}
+
+// Adds to the segment word; returns true if that completed the segment.
+static inline bool segment_add(struct row_segment *segment, uint64_t delta)
+{
+    uint64_t old = atomic_fetch_add_explicit(&segment->word, delta, memory_order_release); // [S1]
+    weir_assert((old & WORD_COMMITS_MASK) < WORD_COMPLETE);
+    return ((old + delta) & WORD_COMMITS_MASK) == WORD_COMPLETE;
+}
+
+// Writes the message's entry and commits it, both by what its reservation says.
+static inline bool segment_commit(struct row_segment *segment, uint32_t message, uint32_t offset,
+                                  uint32_t bytes, uint64_t delta)
+{
+    segment_entries(segment)[message] = (struct weir_segment_entry){offset, bytes};
+    return segment_add(segment, delta);
+}
+
+// ---- What runs about once per segment ----
 
 // Puts a segment nobody uses on the free stack.
 void weir_row_free_push(struct weir_row *row, uint32_t segment);

@@ -101,46 +101,56 @@ static PER_SEGMENT int row_open(struct weir_row *row, uint64_t tail, uint32_t by
     return 0;
 }
 
+static void reservation_inside(struct weir_row *row, struct weir_reservation *reservation,
+                               uint64_t before, uint64_t tail, uint32_t bytes)
+{
+    reservation->bytes = bytes;
+    reservation->message = tail_messages(before);
+    reservation->tail = tail;
+    reservation->free_count = 0;
+    reservation->opened = false;
+    reservation->closed = (tail & TAIL_CLOSED) != 0;
+    reservation_set(row, reservation, row_segment_of(row, tail_sequence(before)),
+                    tail_bytes(before));
+}
+
+// Closes the open segment, which `tail` names, with a message of `bytes` that fills it. Returns 1
+// if the tail has moved on, otherwise 0.
+static PER_SEGMENT int row_close(struct weir_row *row, uint64_t tail, uint32_t bytes,
+                                 struct weir_reservation *reservation)
+{
+    uint64_t sequence = tail_sequence(tail);
+    uint32_t offset = tail_bytes(tail);
+    uint32_t message = tail_messages(tail);
+    uint64_t next = tail_closed(sequence, row_full_sequence(row, sequence));
+    weir_assert(offset < row->options.flush_limit_bytes);
+    weir_assert(message >= 1 && message < row->options.segment_messages_max);
+    if (!atomic_compare_exchange_strong_explicit(&row->tail, &tail, next, memory_order_acquire,
+                                                 memory_order_relaxed)) { // [S2]
+        return 1;
+    }
+    books_add(row, (uint64_t)message + 1, offset); // as in row_open
+    reservation_inside(row, reservation, tail, next, bytes);
+    return 0;
+}
+
 int weir_row_reserve(struct weir_row *row, uint32_t bytes, struct weir_reservation *reservation)
 {
-    const struct weir_row_options *options = &row->options;
-    if (bytes > options->message_bytes_max) {
+    if (bytes > row->options.message_bytes_max) {
         return WEIR_ETOOBIG;
     }
     // Every further round means that another thread's reservation, opening or closing succeeded.
     for (;;) {
-        uint64_t tail = atomic_load_explicit(&row->tail, memory_order_relaxed);
-        if (__builtin_expect((tail & TAIL_CLOSED) != 0, 0)) {
-            int result = row_open(row, tail, bytes, reservation);
-            if (result <= 0) {
-                return result;
-            }
-            continue;
+        uint64_t tail;
+        if (row_reserve_within(row, bytes, &tail)) {
+            reservation_inside(row, reservation, tail, tail + TAIL_MESSAGE + bytes, bytes);
+            return 0;
         }
-        uint64_t sequence = tail_sequence(tail);
-        uint32_t offset = tail_bytes(tail);
-        uint32_t message = tail_messages(tail);
-        weir_assert(offset < options->flush_limit_bytes);
-        weir_assert(message >= 1 && message < options->segment_messages_max);
-        bool closed = offset + bytes >= options->flush_limit_bytes ||
-                      message + 1 == options->segment_messages_max;
-        uint64_t next = closed ? tail_closed(sequence, row_full_sequence(row, sequence))
-                               : tail + TAIL_MESSAGE + bytes;
-        if (!atomic_compare_exchange_weak_explicit(&row->tail, &tail, next, memory_order_acquire,
-                                                   memory_order_relaxed)) { // [S2]
-            continue;
+        int result = (tail & TAIL_CLOSED) != 0 ? row_open(row, tail, bytes, reservation)
+                                               : row_close(row, tail, bytes, reservation);
+        if (result <= 0) {
+            return result;
         }
-        if (closed) {
-            books_add(row, (uint64_t)message + 1, offset); // as in row_open
-        }
-        reservation->bytes = bytes;
-        reservation->message = message;
-        reservation->tail = next;
-        reservation->free_count = 0;
-        reservation->opened = false;
-        reservation->closed = closed;
-        reservation_set(row, reservation, row_segment_of(row, sequence), offset);
-        return 0;
     }
 }
 
@@ -160,14 +170,6 @@ void weir_row_stamp(struct weir_row *row, const struct weir_reservation *reserva
     if (reservation->closed) {
         segment->sealed_ns = now_ns;
     }
-}
-
-// Adds to the segment word; returns true if that completed the segment.
-static bool segment_commit(struct row_segment *segment, uint64_t delta)
-{
-    uint64_t old = atomic_fetch_add_explicit(&segment->word, delta, memory_order_release); // [S1]
-    weir_assert((old & WORD_COMMITS_MASK) < WORD_COMPLETE);
-    return ((old + delta) & WORD_COMMITS_MASK) == WORD_COMPLETE;
 }
 
 // Gives the unused end of a reservation back. Returns false if it stays as a gap.
@@ -204,16 +206,13 @@ bool weir_row_commit(struct weir_row *row, const struct weir_reservation *reserv
     if (bytes == WEIR_SEGMENT_VOID) {
         delta += WORD_VOIDED;
     }
-    struct weir_segment_entry *entry = segment_entries(segment) + reservation->message;
-    entry->offset = reservation->offset;
-    entry->bytes = bytes;
     if (reservation->closed) {
         segment->messages = reservation->message + 1;
         segment->bytes = total;
         atomic_fetch_add_explicit(&row->closed_bytes, used, memory_order_release); // [S8]
         delta += WORD_COMPLETE - segment->messages;
     }
-    return segment_commit(segment, delta);
+    return segment_commit(segment, reservation->message, reservation->offset, bytes, delta);
 }
 
 // Seals the segment that the caller has just closed with the swap from the open value `tail`.
@@ -226,7 +225,7 @@ static bool row_seal(struct weir_row *row, uint64_t tail, uint64_t now_ns)
     segment->messages = tail_messages(tail);
     segment->bytes = tail_bytes(tail);
     books_add(row, segment->messages, segment->bytes);
-    return segment_commit(segment, WORD_COMPLETE - segment->messages);
+    return segment_add(segment, WORD_COMPLETE - segment->messages);
 }
 
 bool weir_row_seal_open(struct weir_row *row, uint64_t now_ns)

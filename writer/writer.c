@@ -394,10 +394,9 @@ void weir_writer_wake(struct weir_writer *writer)
     weir_wake(writer->waker);
 }
 
-void weir_writer_nudge(struct weir_writer *writer)
+void weir_writer_rouse(struct weir_writer *writer)
 {
-    if (atomic_load_explicit(&writer->asleep, memory_order_relaxed) != 0 && // [R3]
-        atomic_exchange_explicit(&writer->asleep, 0, memory_order_acq_rel) != 0) {
+    if (atomic_exchange_explicit(&writer->asleep, 0, memory_order_acq_rel) != 0) { // [R3]
         weir_counter_add(&writer->counters.wakes, 1);
         weir_wake(writer->waker);
     }

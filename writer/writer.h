@@ -146,8 +146,15 @@ void weir_writer_init(struct weir_writer *writer, uint32_t number, struct weir_r
                       struct weir_transit_segment *ring, _Atomic uint32_t *progress,
                       _Atomic uint32_t *waiters);
 
-// After a commit: wakes the task if it is in deep idle.      threads  any.
-void weir_writer_nudge(struct weir_writer *writer);
+// Wakes the task if it is in deep idle.                      threads  any.
+void weir_writer_rouse(struct weir_writer *writer);
+// The same, after a commit.                                  threads  any.
+static inline void weir_writer_nudge(struct weir_writer *writer)
+{
+    if (atomic_load_explicit(&writer->asleep, memory_order_relaxed) != 0) { // [R3]
+        weir_writer_rouse(writer);
+    }
+}
 // Wakes the task because segments run short.                 threads  any.
 void weir_writer_press(struct weir_writer *writer);
 // Wakes it in any case.                                      threads  any.
