@@ -142,7 +142,7 @@ static inline void plain_write(unsigned char *to, const void *bytes, size_t byte
     to[bytes_count] = '\n';
 }
 
-// The message opens a segment or fills one; or there is no room.
+// The message opens a segment or fills one.
 static RARE int log_plain_at_edge(struct weir_pool *pool, struct weir_writer *writer,
                                   const void *bytes, size_t bytes_count)
 {
@@ -154,6 +154,16 @@ static RARE int log_plain_at_edge(struct weir_pool *pool, struct weir_writer *wr
     plain_write(reservation.data, bytes, bytes_count);
     weir_append_commit(writer, &reservation, reservation.bytes);
     return 0;
+}
+
+// The open segment has no place that leaves it open. Where messages are refused, many are.
+static RARE int log_plain_outside(struct weir_pool *pool, struct weir_writer *writer,
+                                  const void *bytes, size_t bytes_count, uint64_t tail)
+{
+    if (pool->plan.full == WEIR_FULL_DROP_NEWEST && weir_row_full(writer->row, tail)) {
+        return log_reject(writer, WEIR_EFULL, bytes_count);
+    }
+    return log_plain_at_edge(pool, writer, bytes, bytes_count);
 }
 
 // Compilers would rather split it.
@@ -171,7 +181,7 @@ __attribute__((always_inline)) static inline int log_one(struct weir_pool *pool,
     uint32_t frame_bytes = (uint32_t)bytes_count + 1;
     uint64_t tail;
     if (!row_reserve_within(row, frame_bytes, &tail)) {
-        return log_plain_at_edge(pool, writer, bytes, bytes_count);
+        return log_plain_outside(pool, writer, bytes, bytes_count, tail);
     }
     struct row_segment *segment = row_segment_at(row, row_segment_of(row, tail_sequence(tail)));
     plain_write(segment_payload(row, segment) + tail_bytes(tail), bytes, bytes_count);

@@ -213,6 +213,9 @@ static inline bool segment_commit(struct row_segment *segment, uint32_t message,
 
 // ---- What runs about once per segment ----
 
+// Whether no segment can be opened after `tail`, the row's: a quick look for those who are refused.
+bool weir_row_full(const struct weir_row *row, uint64_t tail);
+
 // Puts a segment nobody uses on the free stack.
 void weir_row_free_push(struct weir_row *row, uint32_t segment);
 

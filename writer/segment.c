@@ -15,18 +15,21 @@ static PER_SEGMENT uint64_t row_full_sequence(struct weir_row *row, uint64_t seq
     return slot_sequence(atomic_load_explicit(row_slot_word(row, sequence), memory_order_relaxed));
 }
 
-enum row_open_result { ROW_FILLED, ROW_RETRY, ROW_FULL };
+enum row_room { ROW_FILLED, ROW_EMPTY, ROW_RETRY, ROW_FULL };
 
-// Makes sure that the slot after the closed `tail` is filled. ROW_FILLED: *slot is its value.
-static enum row_open_result row_fill(struct weir_row *row, uint64_t tail, uint64_t *slot,
-                                     uint32_t *left)
+// What the slot after the closed `tail` says, in *slot: filled, or empty and there is a segment to
+// fill it with.
+static inline enum row_room row_look(const struct weir_row *row, uint64_t tail, uint64_t *slot)
 {
     uint64_t sequence = (tail_sequence(tail) + 1) & SEQUENCE_MASK;
-    _Atomic uint64_t *word = row_slot_word(row, sequence);
+    const _Atomic uint64_t *word = &row->slots[sequence & (row->slot_count - 1)].word;
+    // Acquire: what follows is no older than what any opener before knew of slots and free memory.
+    if (atomic_load_explicit(&row->tail, memory_order_acquire) != tail) { // [S2]
+        return ROW_RETRY;
+    }
     *slot = atomic_load_explicit(word, memory_order_acquire); // [S3] [S4]
     bool ours = (slot_sequence(*slot) & SEQUENCE_MASK) == sequence;
     if (ours && slot_segment_plus_one(*slot) != 0) {
-        *left = (uint32_t)(atomic_load_explicit(&row->free, memory_order_relaxed) >> 16 & 0xffff);
         return ROW_FILLED;
     }
     // This second look at the tail, after the slot, is what makes filling exact.
@@ -36,14 +39,38 @@ static enum row_open_result row_fill(struct weir_row *row, uint64_t tail, uint64
     if (!ours) { // still held by the segment one lap before
         return ROW_FULL;
     }
+    if ((atomic_load_explicit(&row->free, memory_order_acquire) & 0xffff) != 0) { // [S5]
+        return ROW_EMPTY;
+    }
+    bool same = atomic_load_explicit(word, memory_order_relaxed) == *slot &&
+                atomic_load_explicit(&row->tail, memory_order_relaxed) == tail;
+    return same ? ROW_FULL : ROW_RETRY;
+}
+
+bool weir_row_full(const struct weir_row *row, uint64_t tail)
+{
+    uint64_t slot;
+    return (tail & TAIL_CLOSED) != 0 && !tail_is_shut(tail) &&
+           row_look(row, tail, &slot) == ROW_FULL;
+}
+
+// Makes sure that the slot after the closed `tail` is filled. ROW_FILLED: *slot is its value.
+static enum row_room row_fill(struct weir_row *row, uint64_t tail, uint64_t *slot, uint32_t *left)
+{
+    enum row_room room = row_look(row, tail, slot);
+    if (room == ROW_FILLED) {
+        *left = (uint32_t)(atomic_load_explicit(&row->free, memory_order_relaxed) >> 16 & 0xffff);
+    }
+    if (room != ROW_EMPTY) {
+        return room;
+    }
     uint32_t segment_plus_one = weir_row_free_pop(row, left);
-    if (segment_plus_one == 0) {
-        bool same = atomic_load_explicit(word, memory_order_relaxed) == *slot &&
-                    atomic_load_explicit(&row->tail, memory_order_relaxed) == tail;
-        return same ? ROW_FULL : ROW_RETRY;
+    if (segment_plus_one == 0) { // another thread took it
+        return ROW_RETRY;
     }
     uint64_t filled = slot_word(slot_sequence(*slot), segment_plus_one);
-    if (atomic_compare_exchange_strong_explicit(word, slot, filled, memory_order_release,
+    if (atomic_compare_exchange_strong_explicit(row_slot_word(row, slot_sequence(*slot)), slot,
+                                                filled, memory_order_release,
                                                 memory_order_relaxed)) { // [S3]
         *slot = filled;
         return ROW_FILLED;
@@ -68,14 +95,11 @@ static PER_SEGMENT int row_open(struct weir_row *row, uint64_t tail, uint32_t by
     uint64_t slot;
     uint32_t left;
     weir_assert((tail & TAIL_CLOSED) != 0);
-    // Acquire: what follows is no older than what any opener before knew of slots and free memory.
-    if (atomic_load_explicit(&row->tail, memory_order_acquire) != tail) { // [S2]
-        return 1;
-    }
-    if (tail_is_shut(tail)) {
+    if (tail_is_shut(tail)) { // for ever
         return WEIR_ECLOSED;
     }
     switch (row_fill(row, tail, &slot, &left)) {
+    case ROW_EMPTY:
     case ROW_RETRY: return 1;
     case ROW_FULL: return WEIR_EFULL;
     case ROW_FILLED: break;
