@@ -38,6 +38,8 @@ static void guest_main(void *argument)
     _Atomic uint32_t *returned = &room->returned[me->thread];
     for (uint32_t i = 0; i < room->messages; i++) {
         struct weir_reservation reservation;
+        uint64_t tail = atomic_load_explicit(&room->row->tail, memory_order_relaxed);
+        weir_sim_check(room->sim, !weir_row_full(room->row, tail), "full-with-room");
         int error = weir_row_reserve(room->row, 1, &reservation);
         weir_sim_check(room->sim, error == 0, "refused-with-room");
         reservation.data[0] = (unsigned char)me->thread;

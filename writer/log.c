@@ -226,33 +226,53 @@ struct slot_state {
 _Static_assert(sizeof(struct slot_state) <= sizeof(((struct weir_slot *)0)->private_),
                "a slot has room for its state");
 
+static inline int slot_give(struct weir_slot *slot, const struct slot_state *state, size_t prefix)
+{
+    slot->bytes = state->reservation.data + prefix;
+    slot->bytes_max = state->payload_bytes_max;
+    memcpy(slot->private_, state, sizeof(*state));
+    return 0;
+}
+
+// The prefix depends on the framing; or the message opens a segment, fills one or finds no room.
+static RARE int slot_reserve(struct weir_pool *pool, struct weir_writer *writer, uint8_t severity,
+                             size_t bytes_max, struct weir_slot *slot)
+{
+    struct slot_state state = {
+        .writer = writer, .payload_bytes_max = bytes_max, .severity = severity};
+    const struct weir_framer *framer = &pool->plan.framer;
+    if (bytes_max > pool->plan.message_bytes_max) {
+        return log_reject(writer, WEIR_ETOOBIG, bytes_max);
+    }
+    size_t prefix = weir_framer_prefix_bytes_max(framer, bytes_max);
+    size_t room_bytes = prefix + bytes_max + weir_framer_suffix_bytes(framer);
+    int error = log_reserve(pool, writer, room_bytes, &state.reservation);
+    return error < 0 ? log_reject(writer, error, bytes_max) : slot_give(slot, &state, prefix);
+}
+
 int weir_reserve(struct weir_pool *pool, const struct weir_log_options *options, size_t bytes_max,
                  struct weir_slot *slot)
 {
-    memset(slot, 0, sizeof(*slot));
+    slot->bytes = NULL;
     if (weir_pool_forked(pool)) {
         return log_forked(pool);
     }
     if (options == NULL) {
         options = &log_defaults;
     }
-    struct slot_state state = {.writer = pool_writer(pool, options->key),
-                               .payload_bytes_max = bytes_max,
-                               .severity = options->severity};
-    const struct weir_framer *framer = &pool->plan.framer;
-    if (bytes_max > pool->plan.message_bytes_max) {
-        return log_reject(state.writer, WEIR_ETOOBIG, bytes_max);
+    weir_assert(options->severity <= WEIR_SEVERITY_DEFAULT);
+    struct weir_writer *writer = pool_writer(pool, options->key);
+    struct weir_row *row = writer->row;
+    uint64_t tail;
+    if (bytes_max - 1 >= pool->plain_bytes_max ||
+        !row_reserve_within(row, (uint32_t)bytes_max + 1, &tail)) {
+        return slot_reserve(pool, writer, options->severity, bytes_max, slot);
     }
-    size_t prefix = weir_framer_prefix_bytes_max(framer, bytes_max);
-    size_t room_bytes = prefix + bytes_max + weir_framer_suffix_bytes(framer);
-    int error = log_reserve(pool, state.writer, room_bytes, &state.reservation);
-    if (error < 0) {
-        return log_reject(state.writer, error, bytes_max);
-    }
-    slot->bytes = state.reservation.data + prefix;
-    slot->bytes_max = bytes_max;
-    memcpy(slot->private_, &state, sizeof(state));
-    return 0;
+    uint32_t room_bytes = (uint32_t)bytes_max + 1;
+    struct slot_state state = {
+        .writer = writer, .payload_bytes_max = bytes_max, .severity = options->severity};
+    reservation_set(row, &state.reservation, tail, tail + TAIL_MESSAGE + room_bytes, room_bytes);
+    return slot_give(slot, &state, 0);
 }
 
 static struct slot_state slot_end(struct weir_slot *slot)
@@ -264,28 +284,40 @@ static struct slot_state slot_end(struct weir_slot *slot)
     return state;
 }
 
-int weir_commit(struct weir_pool *pool, struct weir_slot *slot, size_t bytes_count)
+static RARE int slot_finish(struct weir_pool *pool, struct slot_state *state, size_t bytes_count)
 {
-    weir_assert(bytes_count <= slot->bytes_max);
-    struct slot_state state = slot_end(slot);
     const struct weir_framer *framer = &pool->plan.framer;
     uint64_t wall_ns = framer->header == WEIR_HEADER_NONE ? 0 : pool->os->wall_ns(pool->os->self);
-    unsigned char *room = state.reservation.data;
+    unsigned char *room = state->reservation.data;
     uint32_t offset, frame_bytes;
-    int error = weir_framer_finish(framer, wall_ns, state.severity, room, bytes_count,
-                                   state.payload_bytes_max, &offset, &frame_bytes);
+    int error = weir_framer_finish(framer, wall_ns, state->severity, room, bytes_count,
+                                   state->payload_bytes_max, &offset, &frame_bytes);
     if (error == 0 && frame_bytes == 0 && !pool->plan.stream) {
         error = -EINVAL; // an empty datagram is not a message
     }
     if (error < 0) {
-        weir_append_commit(state.writer, &state.reservation, WEIR_SEGMENT_VOID);
+        weir_append_commit(state->writer, &state->reservation, WEIR_SEGMENT_VOID);
         return error;
     }
     // The prefix lies directly before the payload; a message begins where its reservation does.
     if (offset > 0) {
         memmove(room, room + offset, frame_bytes);
     }
-    weir_append_commit(state.writer, &state.reservation, frame_bytes);
+    weir_append_commit(state->writer, &state->reservation, frame_bytes);
+    return 0;
+}
+
+int weir_commit(struct weir_pool *pool, struct weir_slot *slot, size_t bytes_count)
+{
+    weir_assert(bytes_count <= slot->bytes_max);
+    struct slot_state state = slot_end(slot);
+    unsigned char *room = state.reservation.data;
+    if (bytes_count - 1 >= pool->plain_bytes_max ||
+        (!pool->newlines_pass && memchr(room, '\n', bytes_count) != NULL)) {
+        return slot_finish(pool, &state, bytes_count);
+    }
+    room[bytes_count] = '\n';
+    weir_append_commit(state.writer, &state.reservation, (uint32_t)bytes_count + 1);
     return 0;
 }
 

@@ -195,6 +195,23 @@ static inline bool row_reserve_within(struct weir_row *row, uint32_t bytes, uint
     return true;
 }
 
+// Says where the swap of the tail from `before` to `after` has put a message of `bytes`, if it did
+// not open the segment.
+static inline void reservation_set(struct weir_row *row, struct weir_reservation *reservation,
+                                   uint64_t before, uint64_t after, uint32_t bytes)
+{
+    uint32_t segment = row_segment_of(row, tail_sequence(before));
+    reservation->data = segment_payload(row, row_segment_at(row, segment)) + tail_bytes(before);
+    reservation->bytes = bytes;
+    reservation->offset = tail_bytes(before);
+    reservation->message = tail_messages(before);
+    reservation->segment = segment;
+    reservation->tail = after;
+    reservation->free_count = 0;
+    reservation->opened = false;
+    reservation->closed = (after & TAIL_CLOSED) != 0;
+}
+
 // Adds to the segment word; returns true if that completed the segment.
 static inline bool segment_add(struct row_segment *segment, uint64_t delta)
 {

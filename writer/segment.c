@@ -79,14 +79,6 @@ static enum row_room row_fill(struct weir_row *row, uint64_t tail, uint64_t *slo
     return ROW_RETRY;
 }
 
-static void reservation_set(struct weir_row *row, struct weir_reservation *reservation,
-                            uint32_t segment, uint32_t offset)
-{
-    reservation->data = segment_payload(row, row_segment_at(row, segment)) + offset;
-    reservation->offset = offset;
-    reservation->segment = segment;
-}
-
 // Opens the segment after the closed `tail` with a message of `bytes` in it. Returns 1 if the tail
 // has moved on, otherwise as weir_row_reserve.
 static PER_SEGMENT int row_open(struct weir_row *row, uint64_t tail, uint32_t bytes,
@@ -115,27 +107,10 @@ static PER_SEGMENT int row_open(struct weir_row *row, uint64_t tail, uint32_t by
     if (closed) {
         books_add(row, 1, 0); // what it has used, it adds when it commits
     }
-    reservation->bytes = bytes;
-    reservation->message = 0;
-    reservation->tail = next;
+    reservation_set(row, reservation, sequence << 48, next, bytes);
     reservation->free_count = left;
     reservation->opened = true;
-    reservation->closed = closed;
-    reservation_set(row, reservation, row_segment_of(row, sequence), 0);
     return 0;
-}
-
-static void reservation_inside(struct weir_row *row, struct weir_reservation *reservation,
-                               uint64_t before, uint64_t tail, uint32_t bytes)
-{
-    reservation->bytes = bytes;
-    reservation->message = tail_messages(before);
-    reservation->tail = tail;
-    reservation->free_count = 0;
-    reservation->opened = false;
-    reservation->closed = (tail & TAIL_CLOSED) != 0;
-    reservation_set(row, reservation, row_segment_of(row, tail_sequence(before)),
-                    tail_bytes(before));
 }
 
 // Closes the open segment, which `tail` names, with a message of `bytes` that fills it. Returns 1
@@ -154,7 +129,7 @@ static PER_SEGMENT int row_close(struct weir_row *row, uint64_t tail, uint32_t b
         return 1;
     }
     books_add(row, (uint64_t)message + 1, offset); // as in row_open
-    reservation_inside(row, reservation, tail, next, bytes);
+    reservation_set(row, reservation, tail, next, bytes);
     return 0;
 }
 
@@ -167,7 +142,7 @@ int weir_row_reserve(struct weir_row *row, uint32_t bytes, struct weir_reservati
     for (;;) {
         uint64_t tail;
         if (row_reserve_within(row, bytes, &tail)) {
-            reservation_inside(row, reservation, tail, tail + TAIL_MESSAGE + bytes, bytes);
+            reservation_set(row, reservation, tail, tail + TAIL_MESSAGE + bytes, bytes);
             return 0;
         }
         int result = (tail & TAIL_CLOSED) != 0 ? row_open(row, tail, bytes, reservation)
