@@ -37,14 +37,11 @@ void weir_resume_invalid(int32_t resume)
     weir_assert_failed(text, __FILE__, __LINE__);
 }
 
-enum weir_poll weir_future_poll(struct weir_future *future, struct weir_context *context)
+void weir_future_invalid(const struct weir_future *future)
 {
-    if (future->resume == WEIR_RESUME_DONE) {
-        return WEIR_READY;
-    }
-    weir_assert(future->poll != NULL);
-    weir_assert(future->resume != WEIR_RESUME_EXIT);
-    return future->poll(future, context);
+    weir_assert_failed(future->poll == NULL ? "a future that is not zeroed memory"
+                                            : "a future that is not being cancelled",
+                       __FILE__, __LINE__);
 }
 
 void weir_drop(struct weir_future *future, struct weir_context *context)
@@ -247,7 +244,7 @@ static enum weir_poll yield_poll(struct weir_future *future, struct weir_context
         return weir_leaf_done(future, 0);
     }
     future->resume = WEIR_RESUME_WAITING;
-    weir_worker_wake_back(context->worker, context->waker);
+    weir_worker_poll_again(context->worker);
     return WEIR_PENDING;
 }
 

@@ -5,8 +5,10 @@
 //      Who goes to sleep: (1) set its bit in `parked`, stop being counted in `searching`, (2) look
 //      at every queue again. All four are sequentially consistent, so at least one of the two sees
 //      the other. The next-task slot is not looked at: its owner is awake and will take it.
-//      A ring's owner pushes with release only and makes the last store of `tail`
-//      before its next poll sequentially consistent (weir_queue_publish_owner): one barrier per
+//      A ring's owner pushes with release only. Taking a task out of the ring orders what it
+//      pushed before: its change of `head` is sequentially consistent, and a sleeper reads `head`
+//      before `tail`. When the next task comes from elsewhere, the owner makes the last store of
+//      `tail` sequentially consistent instead (weir_queue_publish_owner): one barrier at most per
 //      poll that queued something, on a line of its own, and none on the others. A thief fills its
 //      ring with release only, too: it stops being counted in `searching` afterwards, and a sleeper
 //      reads that after (1), so that it sees the ring, or the thief, looking last, sees its bit.

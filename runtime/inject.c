@@ -49,6 +49,7 @@ static struct weir_chain inbox_take(struct weir_mailbox *mailbox)
         atomic_exchange_explicit(&mailbox->inbox, NULL, memory_order_acq_rel); // [M1]
     while (task != NULL) {
         struct weir_task *next = task->next;
+        __builtin_prefetch(weir_task_future(task)); // it comes from another core
         task->next = chain.first;
         if (chain.last == NULL) {
             chain.last = task;

@@ -10,6 +10,7 @@
 #define WEIR_POLLS_BETWEEN_LOOKS 3
 #define WEIR_LIFO_POLLS_MAX 2
 #define WEIR_LOOKUPS_MAX 3
+#define WEIR_GATHER_READS_MAX 1
 #else
 // A worker's run queue: 2 KiB of pointers stays in first-level cache; overflow goes to the mailbox.
 #define WEIR_QUEUE_SLOTS 256
@@ -24,12 +25,18 @@
 #define WEIR_LIFO_POLLS_MAX 3
 // Name lookups waiting or under way at once in one runtime; more are refused and tried again.
 #define WEIR_LOOKUPS_MAX 64
+// A clock that stands still, as a simulator's may, is read so often at most.
+#define WEIR_GATHER_READS_MAX 64
 #endif
 
 // Worker threads of one runtime. More than the largest hosts have cores is a mistake.
 #define WEIR_WORKERS_MAX 64
 // Polls that are longer leave time for fewer of them between two looks, down to one.
 #define WEIR_LOOK_NS 20000u
+// After a draw from a mailbox of fewer tasks than this, an idle worker lets more come for so long
+// before it looks again: about as long as sending ten takes, a small part of what falling asleep does.
+#define WEIR_TRICKLE_MAX 32
+#define WEIR_GATHER_NS 400
 // Events taken from the poller at once; the rest come with the next call.
 #define WEIR_EVENTS_MAX 64
 // A task's cell: header and frame. Classes are powers of two from 128 bytes to this.

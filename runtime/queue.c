@@ -3,63 +3,33 @@
 
 #include "runtime/assert.h"
 
-// [Q1] The owner's release of `tail` makes the slots visible to a thief's acquire of it.
-// [Q2] A release of `head` by whoever took tasks lets the owner's acquire of it reuse the slots.
-
-#define QUEUE_MASK ((uint32_t)WEIR_QUEUE_SLOTS - 1)
-
-static uint64_t head_pack(uint32_t given_back, uint32_t taken)
-{
-    return (uint64_t)given_back << 32 | taken;
-}
-
-static uint32_t head_given_back(uint64_t head)
-{
-    return (uint32_t)(head >> 32);
-}
-
-static uint32_t head_taken(uint64_t head)
-{
-    return (uint32_t)head;
-}
-
-bool weir_queue_push_owner(struct weir_queue *queue, struct weir_task *task)
-{
-    uint32_t tail = atomic_load_explicit(&queue->tail, memory_order_relaxed);
-    uint64_t head = atomic_load_explicit(&queue->head, memory_order_acquire); // [Q2]
-    if (tail - head_given_back(head) >= WEIR_QUEUE_SLOTS) {
-        return false;
-    }
-    atomic_store_explicit(&queue->slots[tail & QUEUE_MASK], task, memory_order_relaxed);
-    atomic_store_explicit(&queue->tail, tail + 1, memory_order_release); // [Q1]
-    return true;
-}
+// [Q1] and [Q2] are in queue.h.
 
 uint32_t weir_queue_room_owner(struct weir_queue *queue)
 {
     uint32_t tail = atomic_load_explicit(&queue->tail, memory_order_relaxed);
     uint64_t head = atomic_load_explicit(&queue->head, memory_order_acquire); // [Q2]
-    return WEIR_QUEUE_SLOTS - (tail - head_given_back(head));
+    return WEIR_QUEUE_SLOTS - (tail - weir_queue_given_back(head));
 }
 
 struct weir_chain weir_queue_shed_owner(struct weir_queue *queue)
 {
     struct weir_chain chain = {NULL, NULL, 0};
     uint64_t head = atomic_load_explicit(&queue->head, memory_order_acquire); // [Q2]
-    uint32_t taken = head_taken(head);
+    uint32_t taken = weir_queue_taken(head);
     uint32_t half = WEIR_QUEUE_SLOTS / 2;
     uint32_t tail = atomic_load_explicit(&queue->tail, memory_order_relaxed);
-    if (head_given_back(head) != taken || tail - taken < half) {
+    if (weir_queue_given_back(head) != taken || tail - taken < half) {
         return chain;
     }
     if (!atomic_compare_exchange_strong_explicit(
-            &queue->head, &head, head_pack(taken + half, taken + half), memory_order_acq_rel,
+            &queue->head, &head, weir_queue_head(taken + half, taken + half), memory_order_acq_rel,
             memory_order_relaxed)) { // [Q2]
         return chain;
     }
     for (uint32_t i = 0; i < half; i++) {
-        struct weir_task *task =
-            atomic_load_explicit(&queue->slots[(taken + i) & QUEUE_MASK], memory_order_relaxed);
+        struct weir_task *task = atomic_load_explicit(&queue->slots[(taken + i) & WEIR_QUEUE_MASK],
+                                                      memory_order_relaxed);
         task->next = NULL;
         if (chain.last == NULL) {
             chain.first = task;
@@ -72,40 +42,23 @@ struct weir_chain weir_queue_shed_owner(struct weir_queue *queue)
     return chain;
 }
 
-struct weir_task *weir_queue_pop_owner(struct weir_queue *queue)
-{
-    uint64_t head = atomic_load_explicit(&queue->head, memory_order_acquire); // [Q2]
-    for (;;) {
-        uint32_t taken = head_taken(head);
-        if (taken == atomic_load_explicit(&queue->tail, memory_order_relaxed)) {
-            return NULL;
-        }
-        bool thief = head_given_back(head) != taken;
-        uint64_t next = head_pack(thief ? head_given_back(head) : taken + 1, taken + 1);
-        if (atomic_compare_exchange_weak_explicit(&queue->head, &head, next, memory_order_acq_rel,
-                                                  memory_order_acquire)) { // [Q2]
-            return atomic_load_explicit(&queue->slots[taken & QUEUE_MASK], memory_order_relaxed);
-        }
-    }
-}
-
 // Claims half of what `queue` holds by moving only the low half of its head.
 static uint32_t steal_claim(struct weir_queue *queue, uint32_t *start, uint64_t *claimed)
 {
     uint64_t head = atomic_load_explicit(&queue->head, memory_order_acquire); // [Q2]
     for (;;) {
-        uint32_t taken = head_taken(head);
+        uint32_t taken = weir_queue_taken(head);
         uint32_t tail = atomic_load_explicit(&queue->tail, memory_order_acquire); // [Q1]
         uint32_t count = tail - taken;
         count -= count / 2;
-        if (head_given_back(head) != taken || count == 0) {
+        if (weir_queue_given_back(head) != taken || count == 0) {
             return 0;
         }
         if (count > WEIR_QUEUE_SLOTS / 2) { // the tail is newer than the head: look again
             head = atomic_load_explicit(&queue->head, memory_order_acquire); // [Q2]
             continue;
         }
-        *claimed = head_pack(taken, taken + count);
+        *claimed = weir_queue_head(taken, taken + count);
         if (atomic_compare_exchange_weak_explicit(&queue->head, &head, *claimed,
                                                   memory_order_acq_rel,
                                                   memory_order_acquire)) { // [Q2]
@@ -130,16 +83,17 @@ struct weir_task *weir_queue_steal(struct weir_queue *from, struct weir_queue *t
     uint32_t tail = atomic_load_explicit(&to->tail, memory_order_relaxed);
     for (uint32_t i = 0; i < count; i++) {
         struct weir_task *task =
-            atomic_load_explicit(&from->slots[(start + i) & QUEUE_MASK], memory_order_relaxed);
-        atomic_store_explicit(&to->slots[(tail + i) & QUEUE_MASK], task, memory_order_relaxed);
+            atomic_load_explicit(&from->slots[(start + i) & WEIR_QUEUE_MASK], memory_order_relaxed);
+        atomic_store_explicit(&to->slots[(tail + i) & WEIR_QUEUE_MASK], task, memory_order_relaxed);
     }
     // The owner may have moved the low half on meanwhile; everything up to it is given back.
     while (!atomic_compare_exchange_weak_explicit(
-        &from->head, &head, head_pack(head_taken(head), head_taken(head)), memory_order_acq_rel,
+        &from->head, &head, weir_queue_head(weir_queue_taken(head), weir_queue_taken(head)),
+        memory_order_acq_rel,
         memory_order_acquire)) { // [Q2]
     }
-    struct weir_task *last =
-        atomic_load_explicit(&to->slots[(tail + count - 1) & QUEUE_MASK], memory_order_relaxed);
+    struct weir_task *last = atomic_load_explicit(&to->slots[(tail + count - 1) & WEIR_QUEUE_MASK],
+                                                  memory_order_relaxed);
     if (count > 1) {
         atomic_store_explicit(&to->tail, tail + count - 1, memory_order_release); // [Q1]
     }
@@ -150,7 +104,7 @@ uint32_t weir_queue_count(struct weir_queue *queue)
 {
     uint64_t head = atomic_load_explicit(&queue->head, memory_order_seq_cst); // [W1]
     uint32_t tail = atomic_load_explicit(&queue->tail, memory_order_seq_cst); // [W1]
-    uint32_t count = tail - head_taken(head);
+    uint32_t count = tail - weir_queue_taken(head);
     return count <= WEIR_QUEUE_SLOTS ? count : WEIR_QUEUE_SLOTS; // the head may be older
 }
 

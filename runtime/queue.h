@@ -22,12 +22,8 @@ struct weir_chain {
     uint32_t count;
 };
 
-// Appends.  returns  false when full.                        threads  owner.
-WEIR_MUST_USE bool weir_queue_push_owner(struct weir_queue *queue, struct weir_task *task);
 // Takes the oldest half out of a full queue; nothing when a thief is at work. threads  owner.
 struct weir_chain weir_queue_shed_owner(struct weir_queue *queue);
-// The oldest, or NULL.                                       threads  owner.
-struct weir_task *weir_queue_pop_owner(struct weir_queue *queue);
 // Moves half of `from` into `to`; gives one of them, or NULL.  threads  owner of `to`.
 struct weir_task *weir_queue_steal(struct weir_queue *from, struct weir_queue *to);
 // How many tasks it held at some moment.                     threads  any. Sequentially consistent.
@@ -36,5 +32,59 @@ uint32_t weir_queue_count(struct weir_queue *queue);
 uint32_t weir_queue_room_owner(struct weir_queue *queue);
 // Orders all pushes so far before what the owner reads next (store-load): see idle.c [W1].
 void weir_queue_publish_owner(struct weir_queue *queue);
+
+// [Q1] The owner's release of `tail` makes the slots visible to a thief's acquire of it.
+// [Q2] A release of `head` by whoever took tasks lets the owner's acquire of it reuse the slots.
+
+#define WEIR_QUEUE_MASK ((uint32_t)WEIR_QUEUE_SLOTS - 1)
+
+static inline uint64_t weir_queue_head(uint32_t given_back, uint32_t taken)
+{
+    return (uint64_t)given_back << 32 | taken;
+}
+
+static inline uint32_t weir_queue_given_back(uint64_t head)
+{
+    return (uint32_t)(head >> 32);
+}
+
+static inline uint32_t weir_queue_taken(uint64_t head)
+{
+    return (uint32_t)head;
+}
+
+// Appends.  returns  false when full.                        threads  owner.
+WEIR_MUST_USE static inline bool weir_queue_push_owner(struct weir_queue *queue,
+                                                       struct weir_task *task)
+{
+    uint32_t tail = atomic_load_explicit(&queue->tail, memory_order_relaxed);
+    uint64_t head = atomic_load_explicit(&queue->head, memory_order_acquire); // [Q2]
+    if (tail - weir_queue_given_back(head) >= WEIR_QUEUE_SLOTS) {
+        return false;
+    }
+    atomic_store_explicit(&queue->slots[tail & WEIR_QUEUE_MASK], task, memory_order_relaxed);
+    atomic_store_explicit(&queue->tail, tail + 1, memory_order_release); // [Q1]
+    return true;
+}
+
+// The oldest, or NULL. One that it gives comes with the order of weir_queue_publish_owner.
+//                                                            threads  owner.
+static inline struct weir_task *weir_queue_pop_owner(struct weir_queue *queue)
+{
+    uint64_t head = atomic_load_explicit(&queue->head, memory_order_acquire); // [Q2]
+    for (;;) {
+        uint32_t taken = weir_queue_taken(head);
+        if (taken == atomic_load_explicit(&queue->tail, memory_order_relaxed)) {
+            return NULL;
+        }
+        bool thief = weir_queue_given_back(head) != taken;
+        uint64_t next = weir_queue_head(thief ? weir_queue_given_back(head) : taken + 1, taken + 1);
+        if (atomic_compare_exchange_weak_explicit(&queue->head, &head, next, memory_order_seq_cst,
+                                                  memory_order_acquire)) { // [Q2] [W1]
+            return atomic_load_explicit(&queue->slots[taken & WEIR_QUEUE_MASK],
+                                        memory_order_relaxed);
+        }
+    }
+}
 
 #endif

@@ -2,8 +2,6 @@
 #include "runtime/assert.h"
 #include "runtime/runtime.h"
 
-// [W3] Who puts a task into the next-task slot releases it to whoever takes it (acquire).
-
 // ---- Queueing ----
 
 void weir_worker_submit_remote(struct weir_task *task)
@@ -30,7 +28,8 @@ void weir_worker_submit_back(struct weir_worker *worker, struct weir_task *task)
         }
         return;
     }
-    worker->pushed++;
+    worker->pushed = true;
+    worker->published = false;
     if (weir_queue_push_owner(&worker->queue, task)) {
         return;
     }
@@ -70,33 +69,21 @@ void weir_worker_wake_back(struct weir_worker *worker, struct weir_waker waker)
     }
 }
 
-// Before a poll, which may take long: makes what was queued since the last one visible and wakes
-// one idle worker for it, if something is left besides the task that is polled now. That worker
-// wakes the next when it finds more than it needs.
-void weir_worker_share(struct weir_worker *worker)
+void weir_worker_share_pushed(struct weir_worker *worker)
 {
-    if (worker->pushed == 0) {
-        return;
-    }
-    worker->pushed = 0;
+    worker->pushed = false;
     if (worker->runtime->workers_count == 1) {
         return;
     }
-    weir_queue_publish_owner(&worker->queue); // [W1]
+    if (!worker->published) {
+        weir_queue_publish_owner(&worker->queue); // [W1]
+    }
     if (weir_queue_count(&worker->queue) != 0 || weir_mailbox_occupied(&worker->mailbox)) {
         weir_idle_notify(worker->runtime);
     }
 }
 
 // ---- Taking ----
-
-struct weir_task *weir_worker_take_next(struct weir_worker *worker)
-{
-    if (atomic_load_explicit(&worker->lifo, memory_order_relaxed) == NULL) {
-        return NULL;
-    }
-    return atomic_exchange_explicit(&worker->lifo, NULL, memory_order_acq_rel); // [W3]
-}
 
 static struct weir_task *pinned_take(struct weir_worker *worker)
 {
@@ -120,10 +107,11 @@ static struct weir_chain mailbox_draw(struct weir_worker *worker, struct weir_ma
         return chain;
     }
     chain = weir_mailbox_draw(mailbox, &worker->runtime->os, room / 2 + 1);
+    worker->trickle = chain.count < WEIR_TRICKLE_MAX && worker->runtime->threads_count != 0;
     if (chain.count != 0 && weir_mailbox_occupied(mailbox)) {
         // While the inbox moved to the backlog, a worker that looked here before it slept saw
         // neither; so what is left counts as newly queued.
-        worker->pushed++;
+        worker->pushed = true;
     }
     return chain;
 }
@@ -159,6 +147,23 @@ struct weir_task *weir_worker_refill(struct weir_worker *worker)
     return NULL;
 }
 
+// Who takes tasks one by one, as fast as they come, takes turns with who sends them at owning the
+// mailbox's cache line, and holds him up. Reading the clock is a pause that every machine has.
+static void worker_gather(struct weir_worker *worker)
+{
+    if (!worker->trickle) {
+        return;
+    }
+    worker->trickle = false;
+    const struct weir_os *os = &worker->runtime->os;
+    uint64_t begin_ns = os->now_ns(os->self);
+    for (uint32_t i = 0; i < WEIR_GATHER_READS_MAX; i++) {
+        if (os->now_ns(os->self) - begin_ns >= WEIR_GATHER_NS) {
+            return;
+        }
+    }
+}
+
 // Pinned tasks and the others take turns: neither kind can starve the other by waking itself.
 struct weir_task *weir_worker_take(struct weir_worker *worker)
 {
@@ -172,11 +177,13 @@ struct weir_task *weir_worker_take(struct weir_worker *worker)
     }
     if (task == NULL) {
         task = weir_queue_pop_owner(&worker->queue);
+        worker->published = task != NULL; // [W1]
     }
     if (task == NULL && !worker->pinned_first) {
         task = pinned_take(worker);
     }
     if (task == NULL) {
+        worker_gather(worker);
         task = mailbox_take(worker, &worker->mailbox);
     }
     return task;

@@ -88,7 +88,7 @@ bool weir_context_spend(struct weir_context *context)
 {
     if (context->budget == 0) {
         if (context->worker != NULL) {
-            weir_worker_wake_back(context->worker, context->waker);
+            weir_worker_poll_again(context->worker);
         }
         return false;
     }
@@ -186,9 +186,11 @@ void weir_task_finish(struct weir_worker *worker, struct weir_task *task, int32_
         scope_cancel(scope, &worker->runtime->os);
     }
     // [T6] Children release what they did to their parent's frame; the last one to leave acquires
-    // it all. A parent that ended while children were left is completed by the last of them.
+    // it all. A parent that ended while children were left is completed by the last of them. Who is
+    // the only one left has nobody to tell.
     while (task != NULL &&
-           atomic_fetch_sub_explicit(&task->children, 1, memory_order_acq_rel) == 1) { // [T6]
+           (atomic_load_explicit(&task->children, memory_order_acquire) == 1 ||
+            atomic_fetch_sub_explicit(&task->children, 1, memory_order_acq_rel) == 1)) { // [T6]
         struct weir_task *owner = scope_leave(worker, task);
         task_complete(worker, task);
         task = owner;

@@ -5,10 +5,11 @@
 
 #include "runtime/assert.h"
 
-// [T1] Whoever wakes publishes what it did before (release); the next run sees it (acquire).
-// [T2] Whoever ends a poll publishes the frame (release); the next run, on any worker, sees it
-//      (acquire). Wakes are in between in the modification order and, being read-modify-writes,
-//      continue the release sequence.
+// [T1] Whoever wakes publishes what it did before (release). Whoever finds the task not scheduled
+//      queues it, and queues order the rest; else the run that clears NOTIFIED sees it (acquire).
+// [T2] A poll that ends publishes the frame (release), and the wake that schedules the task next
+//      acquires it for the poll that follows. Wakes in between, being read-modify-writes, continue
+//      the release sequence. A task that is queued again at once is handed over by its queue.
 // [T3] complete publishes the result (release); join sees it (acquire).
 // [T4] join publishes the joiner's waker (release); complete sees it (acquire).
 
@@ -23,7 +24,7 @@ static bool state_change(struct weir_task *task, uint64_t *seen, uint64_t wanted
                                                  memory_order_acquire); // [T1] [T2] [T3] [T4]
 }
 
-// Sets `flags`, with NOTIFIED among them, on a task that has not ended. Writes the word even when
+// Schedules a task that has not ended, or notes that it was woken again. Writes the word even when
 // nothing changes, so that what the caller did before is seen by the poll that is already due.
 static enum weir_task_action task_notify(struct weir_task *task, uint32_t generation,
                                          uint64_t flags)
@@ -33,8 +34,9 @@ static enum weir_task_action task_notify(struct weir_task *task, uint32_t genera
         if (!state_is(seen, generation) || (seen & WEIR_TASK_COMPLETE) != 0) {
             return WEIR_TASK_NOTHING;
         }
-        if (state_change(task, &seen, seen | flags)) {
-            bool due = (seen & (WEIR_TASK_NOTIFIED | WEIR_TASK_RUNNING)) != 0;
+        bool due = (seen & WEIR_TASK_SCHEDULED) != 0;
+        uint64_t mark = due ? WEIR_TASK_NOTIFIED : WEIR_TASK_SCHEDULED;
+        if (state_change(task, &seen, seen | flags | mark)) {
             return due ? WEIR_TASK_NOTHING : WEIR_TASK_SUBMIT;
         }
     }
@@ -42,50 +44,30 @@ static enum weir_task_action task_notify(struct weir_task *task, uint32_t genera
 
 enum weir_task_action weir_task_wake(struct weir_task *task, uint32_t generation)
 {
-    return task_notify(task, generation, WEIR_TASK_NOTIFIED);
+    return task_notify(task, generation, 0);
 }
 
 enum weir_task_action weir_task_request_cancel(struct weir_task *task, uint32_t generation)
 {
-    return task_notify(task, generation, WEIR_TASK_NOTIFIED | WEIR_TASK_CANCELLED);
-}
-
-enum weir_task_action weir_task_run(struct weir_task *task)
-{
-    uint64_t seen = atomic_load_explicit(&task->state, memory_order_relaxed);
-    for (;;) {
-        weir_assert((seen & WEIR_TASK_LIVE) != 0 && (seen & WEIR_TASK_NOTIFIED) != 0);
-        weir_assert((seen & (WEIR_TASK_RUNNING | WEIR_TASK_COMPLETE)) == 0);
-        uint64_t wanted = (seen & ~(uint64_t)WEIR_TASK_NOTIFIED) | WEIR_TASK_RUNNING;
-        if (state_change(task, &seen, wanted)) {
-            return (seen & WEIR_TASK_CANCELLED) != 0 ? WEIR_TASK_DROP : WEIR_TASK_POLL;
-        }
-    }
-}
-
-enum weir_task_action weir_task_idle(struct weir_task *task)
-{
-    uint64_t seen = atomic_fetch_and_explicit(&task->state, ~(uint64_t)WEIR_TASK_RUNNING,
-                                              memory_order_acq_rel); // [T2]
-    weir_assert((seen & WEIR_TASK_RUNNING) != 0 && (seen & WEIR_TASK_COMPLETE) == 0);
-    return (seen & WEIR_TASK_NOTIFIED) != 0 ? WEIR_TASK_SUBMIT : WEIR_TASK_NOTHING;
+    return task_notify(task, generation, WEIR_TASK_CANCELLED);
 }
 
 enum weir_task_action weir_task_complete(struct weir_task *task)
 {
-    uint64_t seen = atomic_load_explicit(&task->state, memory_order_relaxed);
+    const uint64_t over = WEIR_TASK_SCHEDULED | WEIR_TASK_NOTIFIED;
+    uint64_t seen = atomic_load_explicit(&task->state, memory_order_acquire); // [T4]
     for (;;) {
-        weir_assert((seen & WEIR_TASK_RUNNING) != 0 && (seen & WEIR_TASK_COMPLETE) == 0);
-        uint64_t wanted =
-            (seen & ~(uint64_t)(WEIR_TASK_RUNNING | WEIR_TASK_NOTIFIED)) | WEIR_TASK_COMPLETE;
+        weir_assert((seen & WEIR_TASK_SCHEDULED) != 0 && (seen & WEIR_TASK_COMPLETE) == 0);
+        uint64_t wanted = (seen & ~over) | WEIR_TASK_COMPLETE;
+        if ((seen & WEIR_TASK_JOINABLE) == 0) {
+            // A plain store: what wakes and cancels may still add means nothing any more.
+            atomic_store_explicit(&task->state, wanted, memory_order_relaxed);
+            return WEIR_TASK_RELEASE;
+        }
         if (state_change(task, &seen, wanted)) { // [T3] [T4]
-            break;
+            return (seen & WEIR_TASK_JOIN_WAKER) != 0 ? WEIR_TASK_WAKE : WEIR_TASK_NOTHING;
         }
     }
-    if ((seen & WEIR_TASK_JOINABLE) == 0) {
-        return WEIR_TASK_RELEASE;
-    }
-    return (seen & WEIR_TASK_JOIN_WAKER) != 0 ? WEIR_TASK_WAKE : WEIR_TASK_NOTHING;
 }
 
 enum weir_task_action weir_task_joiner_woken(struct weir_task *task)
@@ -206,6 +188,12 @@ static int slab_take(struct weir_slab *slab, uint32_t cell_class, struct weir_ta
     }
     *task = slab->free[cell_class];
     slab->free[cell_class] = (*task)->next;
+    // The next one is likely to have been polled by another core: have it here when it is wanted.
+    struct weir_task *next = slab->free[cell_class];
+    if (next != NULL) {
+        __builtin_prefetch(next, 1);
+        __builtin_prefetch(weir_task_future(next), 1);
+    }
     return 0;
 }
 
@@ -235,7 +223,7 @@ int weir_slab_spawn(struct weir_slab *slab, const struct weir_future *future, si
     atomic_store_explicit(&task->children, 1, memory_order_relaxed);
     memcpy(weir_task_future(task), future, future_bytes);
     uint64_t generation = (uint64_t)weir_task_generation(task) << 32;
-    uint64_t flags = WEIR_TASK_LIVE | WEIR_TASK_NOTIFIED;
+    uint64_t flags = WEIR_TASK_LIVE | WEIR_TASK_SCHEDULED;
     if (joinable) {
         flags |= WEIR_TASK_JOINABLE;
     }
@@ -248,7 +236,7 @@ int weir_slab_spawn(struct weir_slab *slab, const struct weir_future *future, si
 void weir_slab_release(struct weir_slab *slab, struct weir_task *task)
 {
     uint64_t seen = atomic_load_explicit(&task->state, memory_order_relaxed);
-    weir_assert((seen & WEIR_TASK_LIVE) != 0 && (seen & WEIR_TASK_RUNNING) == 0);
+    weir_assert((seen & WEIR_TASK_LIVE) != 0 && (seen & WEIR_TASK_SCHEDULED) == 0);
     uint64_t generation = ((seen >> 32) + 1) << 32;
     // A plain store: nobody changes the word of a task that is COMPLETE and that nobody joins.
     atomic_store_explicit(&task->state, generation, memory_order_release); // [T2]

@@ -4,14 +4,15 @@
 // are recycled but their memory is not returned before the runtime ends, so a stale waker always
 // touches a valid word, sees another generation, and does nothing. No reference counts.
 //
-// The state word is `generation:32 | flags:32`. Every transition is one read-modify-write that
-// returns what the caller must now do.
+// The state word is `generation:32 | flags:32`. Every transition is at most one read-modify-write
+// and returns what the caller must now do.
 //
 //   flag        meaning                               set by               cleared by
 //   LIVE        the cell holds a task                 spawn                release
-//   RUNNING     somebody has the future to itself     run                  idle, complete
-//   NOTIFIED    it is in a run queue, or will be      wake, cancel, spawn  run, complete
-//               put into one when its poll returns
+//   SCHEDULED   it is in a run queue or being polled: wake, cancel, spawn  idle, complete
+//               one thread at a time has the future
+//   NOTIFIED    woken while it was SCHEDULED, maybe   wake, cancel         run, complete
+//               too late for the poll that is due
 //   CANCELLED   to be dropped instead of polled       cancel               release
 //   COMPLETE    it has ended; `result` is valid       complete             release
 //   JOINABLE    a handle exists; the cell is kept     spawn                detach, join
@@ -21,25 +22,26 @@
 // After COMPLETE the cell is released by whoever clears the last of JOINABLE and JOIN_WAKER.
 //
 //   field       who may touch it, when
-//   next        who put the task into a queue, until it is taken out (NOTIFIED guards this)
+//   next        who put the task into a queue, until it is taken out (SCHEDULED guards this)
 //   joiner      the handle's owner while JOIN_WAKER is clear; who completes once it is set
 //   family      scope links: under the scope's lock (a scoped task is never joinable)
 //   scopes      the task's own poll
 //   children    1 + live scoped children; whoever takes it to 0 completes the task
 //   result      who completes, before COMPLETE; the joiner, after
-//   frame       who set RUNNING
+//   frame       who took the task out of a queue, until idle, complete, or queueing it again
 #ifndef WEIR_RUNTIME_TASK_H
 #define WEIR_RUNTIME_TASK_H
 
 #include <stdatomic.h>
 
+#include "runtime/assert.h"
 #include "runtime/limits.h"
 #include "runtime/os.h"
 #include "weir.h"
 
 enum weir_task_flag {
     WEIR_TASK_LIVE = 1,
-    WEIR_TASK_RUNNING = 2,
+    WEIR_TASK_SCHEDULED = 2,
     WEIR_TASK_NOTIFIED = 4,
     WEIR_TASK_CANCELLED = 8,
     WEIR_TASK_COMPLETE = 16,
@@ -80,10 +82,6 @@ enum weir_task_action {
 WEIR_MUST_USE enum weir_task_action weir_task_wake(struct weir_task *task, uint32_t generation);
 WEIR_MUST_USE enum weir_task_action weir_task_request_cancel(struct weir_task *task,
                                                              uint32_t generation);
-// Out of a queue: POLL or DROP, and the future is the caller's.
-WEIR_MUST_USE enum weir_task_action weir_task_run(struct weir_task *task);
-// The poll said pending: NOTHING, or SUBMIT because it was woken meanwhile.
-WEIR_MUST_USE enum weir_task_action weir_task_idle(struct weir_task *task);
 // The future is done: NOTHING (the joiner will come), WAKE, or RELEASE.
 WEIR_MUST_USE enum weir_task_action weir_task_complete(struct weir_task *task);
 // `joiner` has been copied: NOTHING or RELEASE.
@@ -103,6 +101,38 @@ static inline struct weir_future *weir_task_future(struct weir_task *task)
 static inline uint32_t weir_task_generation(struct weir_task *task)
 {
     return (uint32_t)(atomic_load_explicit(&task->state, memory_order_relaxed) >> 32);
+}
+
+// ---- A poll ----
+
+// Out of a queue: POLL or DROP, and the future is the caller's.
+WEIR_MUST_USE static inline enum weir_task_action weir_task_run(struct weir_task *task)
+{
+    // Relaxed: NOTIFIED that is overlooked stays, and idle finds it.
+    uint64_t seen = atomic_load_explicit(&task->state, memory_order_relaxed);
+    if ((seen & WEIR_TASK_NOTIFIED) != 0) {
+        seen = atomic_fetch_and_explicit(&task->state, ~(uint64_t)WEIR_TASK_NOTIFIED,
+                                         memory_order_acquire); // [T1]
+    }
+    weir_assert((seen & WEIR_TASK_LIVE) != 0 && (seen & WEIR_TASK_SCHEDULED) != 0);
+    weir_assert((seen & WEIR_TASK_COMPLETE) == 0);
+    return (seen & WEIR_TASK_CANCELLED) != 0 ? WEIR_TASK_DROP : WEIR_TASK_POLL;
+}
+
+// The poll said pending: NOTHING, or SUBMIT because it was woken meanwhile. Who knows that the task
+// is to be polled again queues it without asking.
+WEIR_MUST_USE static inline enum weir_task_action weir_task_idle(struct weir_task *task)
+{
+    uint64_t seen = atomic_load_explicit(&task->state, memory_order_relaxed);
+    do {
+        weir_assert((seen & WEIR_TASK_SCHEDULED) != 0 && (seen & WEIR_TASK_COMPLETE) == 0);
+        if ((seen & WEIR_TASK_NOTIFIED) != 0) {
+            return WEIR_TASK_SUBMIT;
+        }
+    } while (!atomic_compare_exchange_weak_explicit(
+        &task->state, &seen, seen & ~(uint64_t)WEIR_TASK_SCHEDULED, memory_order_release,
+        memory_order_relaxed)); // [T2]
+    return WEIR_TASK_NOTHING;
 }
 
 // ---- Cells ----

@@ -112,9 +112,18 @@ enum weir_resume {
     WEIR_RESUME_DONE = -2
 };
 
+WEIR_API WEIR_NORETURN void weir_future_invalid(const struct weir_future *future);
+
 // Polls once. A future that is done says WEIR_READY again without being called.
 //   threads  poll.
-WEIR_API enum weir_poll weir_future_poll(struct weir_future *future, struct weir_context *context);
+static inline enum weir_poll weir_future_poll(struct weir_future *future,
+                                              struct weir_context *context)
+{
+    if (future->poll == NULL || future->resume == WEIR_RESUME_EXIT) {
+        weir_future_invalid(future);
+    }
+    return future->resume == WEIR_RESUME_DONE ? WEIR_READY : future->poll(future, context);
+}
 
 // Cancels: a started future is polled a last time with resume == WEIR_RESUME_EXIT, where it must
 // undo what it waits for and be ready at once. Nothing happens to one that is inert or done.

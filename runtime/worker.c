@@ -31,7 +31,6 @@ static void worker_poll(struct weir_worker *worker, struct weir_task *task)
 {
     struct weir_context *context = &worker->context;
     struct weir_future *future = weir_task_future(task);
-    enum weir_task_action action = weir_task_run(task);
     if (task->pinned == 0 &&
         atomic_load_explicit(&task->worker, memory_order_relaxed) != worker->index) {
         atomic_store_explicit(&task->worker, (uint16_t)worker->index, memory_order_relaxed);
@@ -39,12 +38,13 @@ static void worker_poll(struct weir_worker *worker, struct weir_task *task)
     context->waker = (struct weir_waker){task, weir_task_generation(task)};
     weir_stat_add(&worker->stats.polls, 1);
     worker->polls_since_look++;
-    if (action == WEIR_TASK_DROP) {
+    worker->again = false;
+    if (weir_task_run(task) == WEIR_TASK_DROP) {
         weir_drop(future, context);
         weir_task_finish(worker, task, WEIR_ECANCELED);
     } else if (weir_future_poll(future, context) == WEIR_READY) {
         weir_task_finish(worker, task, future->result);
-    } else if (weir_task_idle(task) == WEIR_TASK_SUBMIT) {
+    } else if (worker->again || weir_task_idle(task) == WEIR_TASK_SUBMIT) {
         weir_worker_submit_back(worker, task);
     }
     context->waker = (struct weir_waker){NULL, 0};
@@ -299,7 +299,8 @@ uint32_t weir_worker_turn(struct weir_worker *worker, uint32_t polls_max, uint64
         polls += worker_run(worker, task, polls_max - polls);
     }
     bool work = turn_sleep(worker);
-    if (turn_arm(worker) < 0 || work) { // without its timer the host comes back at once and tries again
+    if (turn_arm(worker) < 0 ||
+        work) { // without its timer the host comes back at once and tries again
         weir_reactor_wake(&worker->runtime->reactor);
     }
     return polls;

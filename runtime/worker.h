@@ -22,7 +22,10 @@ struct weir_worker {
     uint32_t look_after; // so many polls: see worker_look_around
     uint64_t looked_ns;
     uint64_t armed_ns; // what the host's timer is set to
-    uint32_t pushed;   // tasks queued since idle workers were last told
+    bool again;        // the task that is being polled wants to be polled again, at the back
+    bool pushed;       // tasks were queued since idle workers were last told
+    bool published;    // and the ring's are ordered before what is read next: see idle.c [W1]
+    bool trickle;      // the last draw from a mailbox was small: more may be on their way
     bool searching;    // counted in runtime->searching
     bool pinned_first; // whose turn it is: pinned tasks or the others
     uint64_t random;   // xorshift state for the choice of victims
@@ -60,13 +63,33 @@ void weir_worker_submit_next(struct weir_worker *worker, struct weir_task *task)
 void weir_worker_submit_back(struct weir_worker *worker, struct weir_task *task);
 // weir_wake, to the back.
 void weir_worker_wake_back(struct weir_worker *worker, struct weir_waker waker);
-// Makes what was queued since the last poll visible, and wakes an idle worker for it.
-void weir_worker_share(struct weir_worker *worker);
+// Has the task that is being polled polled again, as if it was woken to the back.
+static inline void weir_worker_poll_again(struct weir_worker *worker)
+{
+    worker->again = true;
+}
+// Before a poll, which may take long: makes what was queued since the last one visible and wakes
+// one idle worker for it, if something is left besides the task that is polled now. That worker
+// wakes the next when it finds more than it needs.
+void weir_worker_share_pushed(struct weir_worker *worker);
+static inline void weir_worker_share(struct weir_worker *worker)
+{
+    if (worker->pushed) {
+        weir_worker_share_pushed(worker);
+    }
+}
 
 // The next task of its own, or NULL.
 struct weir_task *weir_worker_take(struct weir_worker *worker);
 // The one in a worker's next-task slot, or NULL.                    threads  any worker's.
-struct weir_task *weir_worker_take_next(struct weir_worker *worker);
+// [W3] Who puts a task there releases it to whoever takes it (acquire).
+static inline struct weir_task *weir_worker_take_next(struct weir_worker *worker)
+{
+    if (atomic_load_explicit(&worker->lifo, memory_order_relaxed) == NULL) {
+        return NULL;
+    }
+    return atomic_exchange_explicit(&worker->lifo, NULL, memory_order_acq_rel); // [W3]
+}
 // Brings a share of the mailbox into the ring. From a full ring it would only be sent back, perhaps
 // for ever: then it gives a task to be polled next, else NULL.
 struct weir_task *weir_worker_refill(struct weir_worker *worker);

@@ -58,7 +58,7 @@ static void flags_set(struct weir_task *task, uint32_t flags)
 }
 
 enum {
-    L = WEIR_TASK_LIVE, R = WEIR_TASK_RUNNING, N = WEIR_TASK_NOTIFIED, X = WEIR_TASK_CANCELLED,
+    L = WEIR_TASK_LIVE, S = WEIR_TASK_SCHEDULED, N = WEIR_TASK_NOTIFIED, X = WEIR_TASK_CANCELLED,
     C = WEIR_TASK_COMPLETE, J = WEIR_TASK_JOINABLE, W = WEIR_TASK_JOIN_WAKER
 };
 
@@ -98,25 +98,25 @@ static int expect(enum operation operation, uint32_t f, uint32_t *after)
         if (over) {
             return WEIR_TASK_NOTHING;
         }
-        *after = f | N | (operation == OP_CANCEL ? X : 0);
-        return (f & (N | R)) != 0 ? WEIR_TASK_NOTHING : WEIR_TASK_SUBMIT;
+        *after = f | ((f & S) != 0 ? N : S) | (operation == OP_CANCEL ? X : 0);
+        return (f & S) != 0 ? WEIR_TASK_NOTHING : WEIR_TASK_SUBMIT;
     case OP_RUN:
-        if ((f & N) == 0 || (f & R) != 0 || over) {
+        if ((f & S) == 0 || over) {
             return ABORTS;
         }
-        *after = (f & ~(uint32_t)N) | R;
+        *after = f & ~(uint32_t)N;
         return (f & X) != 0 ? WEIR_TASK_DROP : WEIR_TASK_POLL;
     case OP_IDLE:
-        if ((f & R) == 0 || over) {
+        if ((f & S) == 0 || over) {
             return ABORTS;
         }
-        *after = f & ~(uint32_t)R;
+        *after = (f & N) != 0 ? f : f & ~(uint32_t)S; // woken meanwhile: run will see it
         return (f & N) != 0 ? WEIR_TASK_SUBMIT : WEIR_TASK_NOTHING;
     case OP_COMPLETE:
-        if ((f & R) == 0 || over) {
+        if ((f & S) == 0 || over) {
             return ABORTS;
         }
-        *after = (f & ~(uint32_t)(R | N)) | C;
+        *after = (f & ~(uint32_t)(S | N)) | C;
         return (f & J) == 0 ? WEIR_TASK_RELEASE : (f & W) != 0 ? WEIR_TASK_WAKE : WEIR_TASK_NOTHING;
     case OP_WOKEN:
         if (!over || (f & W) == 0) {
@@ -409,7 +409,7 @@ static void test_classes(void **state)
         assert_int_equal((uintptr_t)task % 64, 0);
         assert_true((uintptr_t)task + cell <= (uintptr_t)weir_task_block(task) + WEIR_BLOCK_BYTES);
         assert_memory_equal(weir_task_future(task), memory, bytes);
-        assert_int_equal(flags_of(task), L | N | (bytes % 2 != 0 ? J : 0));
+        assert_int_equal(flags_of(task), L | S | (bytes % 2 != 0 ? J : 0));
     }
     assert_int_equal(cell, WEIR_CELL_BYTES_MAX);
     for (size_t over = 1; over <= 64; over++) {
@@ -433,6 +433,12 @@ static void visit_count(struct weir_task *task, void *argument)
     ((struct visit_book *)argument)->visits++;
 }
 
+static void task_end(struct weir_slab *own, struct weir_task *task)
+{
+    assert_int_equal(weir_task_complete(task), WEIR_TASK_RELEASE);
+    weir_slab_release(own, task);
+}
+
 // Cells are recycled, last released first, under a new generation; live ones are visited once.
 static void test_recycling_and_visiting(void **state)
 {
@@ -451,12 +457,12 @@ static void test_recycling_and_visiting(void **state)
     assert_int_equal(blocks, (TASKS + 510) / 511);
     for (int i = 0; i < TASKS; i += 3) {
         uint32_t generation = weir_task_generation(tasks[i]);
-        weir_slab_release(&own, tasks[i]);
+        task_end(&own, tasks[i]);
         struct weir_task *again;
         assert_int_equal(weir_slab_spawn(&own, &frame.future, sizeof(frame), false, &again), 0);
         assert_ptr_equal(again, tasks[i]);
         assert_int_equal(weir_task_generation(again), generation + 1);
-        weir_slab_release(i % 2 == 0 ? &own : NULL, again); // by others: through `returned`
+        task_end(i % 2 == 0 ? &own : NULL, again); // by others: through `returned`
     }
     struct visit_book book = {0};
     weir_slab_visit(&own, visit_count, &book);
@@ -540,7 +546,7 @@ static void test_slab_out_of_memory(void **state)
     assert_int_equal(weir_slab_spawn(&own, &frame.future, sizeof(frame), false, &task),
                      WEIR_EMEMORY);
     atomic_store(&counting.alloc_fail_at, 3);
-    weir_slab_release(NULL, last);
+    task_end(NULL, last);
     assert_int_equal(weir_slab_spawn(&own, &frame.future, sizeof(frame), false, &task), 0);
     assert_ptr_equal(task, last);
     assert_int_equal(weir_slab_spawn(&own, &frame.future, sizeof(frame), false, &task),
