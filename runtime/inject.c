@@ -71,10 +71,7 @@ struct weir_chain weir_mailbox_draw(struct weir_mailbox *mailbox, const struct w
     weir_lock_acquire(&mailbox->lock, os);
     backlog_append(mailbox, inbox_take(mailbox));
     struct weir_chain *backlog = &mailbox->backlog;
-    uint32_t count = backlog->count - backlog->count / 2;
-    if (count > count_max) {
-        count = count_max;
-    }
+    uint32_t count = backlog->count < count_max ? backlog->count : count_max;
     if (count > 0) {
         chain = (struct weir_chain){backlog->first, backlog->first, count};
         for (uint32_t i = 1; i < count; i++) {

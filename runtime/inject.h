@@ -20,7 +20,7 @@ void weir_mailbox_push(struct weir_mailbox *mailbox, struct weir_task *task);
 // The whole chain, behind everything the backlog holds.  threads  any.
 void weir_mailbox_append(struct weir_mailbox *mailbox, const struct weir_os *os,
                          struct weir_chain chain);
-// Draws up to half of what is there, at most `count_max`, oldest first.   threads  any.
+// Draws what is there, at most `count_max`, oldest first.                 threads  any.
 struct weir_chain weir_mailbox_draw(struct weir_mailbox *mailbox, const struct weir_os *os,
                                     uint32_t count_max);
 // Whether something is inside.                          threads  any. Sequentially consistent.

@@ -31,10 +31,13 @@
 
 // Worker threads of one runtime. More than the largest hosts have cores is a mistake.
 #define WEIR_WORKERS_MAX 64
+// With fewer tasks in its ring than this a worker looks sooner, if its mailbox is not empty: after
+// one run of the LIFO slot.
+#define WEIR_RING_SHORT 4
 // Polls that are longer leave time for fewer of them between two looks, down to one.
 #define WEIR_LOOK_NS 20000u
-// After a draw from a mailbox of fewer tasks than this, an idle worker lets more come for so long
-// before it looks again: about as long as sending ten takes, a small part of what falling asleep does.
+// After a draw from a mailbox of fewer tasks than this, a worker lets more come for so long before
+// it draws again: about as long as sending ten takes, a small part of what falling asleep does.
 #define WEIR_TRICKLE_MAX 32
 #define WEIR_GATHER_NS 400
 // Events taken from the poller at once; the rest come with the next call.

@@ -5,13 +5,6 @@
 
 // [Q1] and [Q2] are in queue.h.
 
-uint32_t weir_queue_room_owner(struct weir_queue *queue)
-{
-    uint32_t tail = atomic_load_explicit(&queue->tail, memory_order_relaxed);
-    uint64_t head = atomic_load_explicit(&queue->head, memory_order_acquire); // [Q2]
-    return WEIR_QUEUE_SLOTS - (tail - weir_queue_given_back(head));
-}
-
 struct weir_chain weir_queue_shed_owner(struct weir_queue *queue)
 {
     struct weir_chain chain = {NULL, NULL, 0};

@@ -28,8 +28,6 @@ struct weir_chain weir_queue_shed_owner(struct weir_queue *queue);
 struct weir_task *weir_queue_steal(struct weir_queue *from, struct weir_queue *to);
 // How many tasks it held at some moment.                     threads  any. Sequentially consistent.
 uint32_t weir_queue_count(struct weir_queue *queue);
-// Slots free for the owner to fill.
-uint32_t weir_queue_room_owner(struct weir_queue *queue);
 // Orders all pushes so far before what the owner reads next (store-load): see idle.c [W1].
 void weir_queue_publish_owner(struct weir_queue *queue);
 
@@ -51,6 +49,14 @@ static inline uint32_t weir_queue_given_back(uint64_t head)
 static inline uint32_t weir_queue_taken(uint64_t head)
 {
     return (uint32_t)head;
+}
+
+// Slots free for the owner to fill.
+static inline uint32_t weir_queue_room_owner(struct weir_queue *queue)
+{
+    uint32_t tail = atomic_load_explicit(&queue->tail, memory_order_relaxed);
+    uint64_t head = atomic_load_explicit(&queue->head, memory_order_acquire); // [Q2]
+    return WEIR_QUEUE_SLOTS - (tail - weir_queue_given_back(head));
 }
 
 // Appends.  returns  false when full.                        threads  owner.

@@ -98,16 +98,19 @@ static struct weir_task *pinned_take(struct weir_worker *worker)
     return task;
 }
 
-// Draws a share of a mailbox that fits into the worker's ring: one more than half of its room.
+// Draws from a mailbox what fits into the worker's ring, leaving some room to push into.
 static struct weir_chain mailbox_draw(struct weir_worker *worker, struct weir_mailbox *mailbox,
                                       uint32_t room)
 {
+    const struct weir_os *os = &worker->runtime->os;
     struct weir_chain chain = {NULL, NULL, 0};
     if (!weir_mailbox_occupied(mailbox)) {
         return chain;
     }
-    chain = weir_mailbox_draw(mailbox, &worker->runtime->os, room / 2 + 1);
-    worker->trickle = chain.count < WEIR_TRICKLE_MAX && worker->runtime->threads_count != 0;
+    chain = weir_mailbox_draw(mailbox, os, room == 0 ? 1 : room - room / 4);
+    if (chain.count < WEIR_TRICKLE_MAX && worker->runtime->threads_count != 0) {
+        worker->gather_ns = os->now_ns(os->self) + WEIR_GATHER_NS;
+    }
     if (chain.count != 0 && weir_mailbox_occupied(mailbox)) {
         // While the inbox moved to the backlog, a worker that looked here before it slept saw
         // neither; so what is left counts as newly queued.
@@ -136,8 +139,22 @@ static struct weir_task *mailbox_take(struct weir_worker *worker, struct weir_ma
     return chain.first;
 }
 
+// Who takes tasks one by one, as fast as they come, takes turns with who sends them at owning the
+// mailbox's cache line, and holds him up. Reading the clock is a pause that every machine has.
+static void worker_gather(struct weir_worker *worker)
+{
+    const struct weir_os *os = &worker->runtime->os;
+    for (uint32_t i = 0; worker->gather_ns != 0 && i < WEIR_GATHER_READS_MAX; i++) {
+        if (os->now_ns(os->self) >= worker->gather_ns) {
+            break;
+        }
+    }
+    worker->gather_ns = 0;
+}
+
 struct weir_task *weir_worker_refill(struct weir_worker *worker)
 {
+    worker_gather(worker);
     uint32_t room = weir_queue_room_owner(&worker->queue);
     struct weir_chain chain = mailbox_draw(worker, &worker->mailbox, room);
     if (room == 0) {
@@ -145,23 +162,6 @@ struct weir_task *weir_worker_refill(struct weir_worker *worker)
     }
     worker_submit_chain(worker, chain.first);
     return NULL;
-}
-
-// Who takes tasks one by one, as fast as they come, takes turns with who sends them at owning the
-// mailbox's cache line, and holds him up. Reading the clock is a pause that every machine has.
-static void worker_gather(struct weir_worker *worker)
-{
-    if (!worker->trickle) {
-        return;
-    }
-    worker->trickle = false;
-    const struct weir_os *os = &worker->runtime->os;
-    uint64_t begin_ns = os->now_ns(os->self);
-    for (uint32_t i = 0; i < WEIR_GATHER_READS_MAX; i++) {
-        if (os->now_ns(os->self) - begin_ns >= WEIR_GATHER_NS) {
-            return;
-        }
-    }
 }
 
 // Pinned tasks and the others take turns: neither kind can starve the other by waking itself.

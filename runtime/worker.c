@@ -50,9 +50,12 @@ static void worker_poll(struct weir_worker *worker, struct weir_task *task)
     context->waker = (struct weir_waker){NULL, 0};
 }
 
-static bool worker_look_due(const struct weir_worker *worker)
+static bool worker_look_due(struct weir_worker *worker)
 {
-    return worker->polls_since_look >= worker->look_after;
+    return worker->polls_since_look >= worker->look_after ||
+           (worker->polls_since_look > WEIR_LIFO_POLLS_MAX &&
+            weir_queue_room_owner(&worker->queue) > WEIR_QUEUE_SLOTS - WEIR_RING_SHORT &&
+            weir_mailbox_occupied(&worker->mailbox));
 }
 
 // Runs a task and then those that were put into the next-task slot meanwhile, on one budget.

@@ -22,10 +22,11 @@ struct weir_worker {
     uint32_t look_after; // so many polls: see worker_look_around
     uint64_t looked_ns;
     uint64_t armed_ns; // what the host's timer is set to
+    // When to draw from a mailbox again, after a draw that was small: more may be on their way.
+    uint64_t gather_ns;
     bool again;        // the task that is being polled wants to be polled again, at the back
     bool pushed;       // tasks were queued since idle workers were last told
     bool published;    // and the ring's are ordered before what is read next: see idle.c [W1]
-    bool trickle;      // the last draw from a mailbox was small: more may be on their way
     bool searching;    // counted in runtime->searching
     bool pinned_first; // whose turn it is: pinned tasks or the others
     uint64_t random;   // xorshift state for the choice of victims
