@@ -54,9 +54,12 @@ void weir_worker_submit_next(struct weir_worker *worker, struct weir_task *task)
         weir_worker_submit_back(worker, task);
         return;
     }
-    // [W3] releases the task to a thief's acquire
-    struct weir_task *displaced =
-        atomic_exchange_explicit(&worker->lifo, task, memory_order_acq_rel);
+    struct weir_task *displaced = atomic_load_explicit(&worker->lifo, memory_order_relaxed);
+    if (displaced == NULL) { // and so it stays: thieves only empty the slot
+        atomic_store_explicit(&worker->lifo, task, memory_order_release); // [W3]
+        return;
+    }
+    displaced = atomic_exchange_explicit(&worker->lifo, task, memory_order_acq_rel); // [W3]
     if (displaced != NULL) {
         weir_worker_submit_back(worker, displaced);
     }
@@ -85,9 +88,14 @@ void weir_worker_share_pushed(struct weir_worker *worker)
 
 // ---- Taking ----
 
+static bool pinned_waits(struct weir_worker *worker)
+{
+    return worker->pinned_ready.count != 0 || weir_mailbox_occupied(&worker->pinned);
+}
+
 static struct weir_task *pinned_take(struct weir_worker *worker)
 {
-    if (worker->pinned_ready.count == 0 && weir_mailbox_occupied(&worker->pinned)) {
+    if (worker->pinned_ready.count == 0) {
         worker->pinned_ready = weir_mailbox_draw(&worker->pinned, &worker->runtime->os, UINT32_MAX);
     }
     struct weir_task *task = worker->pinned_ready.first;
@@ -171,22 +179,21 @@ struct weir_task *weir_worker_take(struct weir_worker *worker)
     if (task != NULL) {
         return task;
     }
-    worker->pinned_first = !worker->pinned_first;
+    bool pinned = pinned_waits(worker);
+    worker->pinned_first = pinned && !worker->pinned_first;
     if (worker->pinned_first) {
-        task = pinned_take(worker);
+        return pinned_take(worker);
     }
-    if (task == NULL) {
-        task = weir_queue_pop_owner(&worker->queue);
-        worker->published = task != NULL; // [W1]
+    task = weir_queue_pop_owner(&worker->queue);
+    if (task != NULL) {
+        worker->published = true; // [W1]
+        return task;
     }
-    if (task == NULL && !worker->pinned_first) {
-        task = pinned_take(worker);
+    if (pinned) {
+        return pinned_take(worker);
     }
-    if (task == NULL) {
-        worker_gather(worker);
-        task = mailbox_take(worker, &worker->mailbox);
-    }
-    return task;
+    worker_gather(worker);
+    return mailbox_take(worker, &worker->mailbox);
 }
 
 // ---- Stealing ----
