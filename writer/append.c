@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "runtime/assert.h"
+#include "writer/row.h"
 
 // Segments a logging thread throws away, at most, to place one message; only when others are
 // quicker to fill the room than this thread does it need more than one.
@@ -90,7 +91,7 @@ static bool append_drop_oldest(struct weir_writer *writer)
 int weir_append_reserve(struct weir_writer *writer, size_t frame_bytes,
                         struct weir_reservation *reservation)
 {
-    if (frame_bytes > writer->plan->message_bytes_max) {
+    if (frame_bytes > writer->row->options.message_bytes_max) { // the plan's, but at hand
         return WEIR_ETOOBIG;
     }
     int error = weir_row_reserve(writer->row, (uint32_t)frame_bytes, reservation);
@@ -115,7 +116,7 @@ void weir_append_commit(struct weir_writer *writer, const struct weir_reservatio
     uint32_t free_count = reservation->free_count;
     (void)weir_row_commit(writer->row, reservation, frame_bytes);
     weir_writer_nudge(writer);
-    if (opened && free_count <= writer->plan->row.segment_count / 2) {
+    if (opened && free_count <= writer->row->options.segment_count / 2) {
         weir_writer_press(writer);
     }
 }

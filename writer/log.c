@@ -160,7 +160,7 @@ static RARE int log_plain_at_edge(struct weir_pool *pool, struct weir_writer *wr
 static RARE int log_plain_outside(struct weir_pool *pool, struct weir_writer *writer,
                                   const void *bytes, size_t bytes_count, uint64_t tail)
 {
-    if (pool->plan.full == WEIR_FULL_DROP_NEWEST && weir_row_full(writer->row, tail)) {
+    if (weir_row_full(writer->row, tail) && pool->plan.full == WEIR_FULL_DROP_NEWEST) {
         return log_reject(writer, WEIR_EFULL, bytes_count);
     }
     return log_plain_at_edge(pool, writer, bytes, bytes_count);

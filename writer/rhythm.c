@@ -19,9 +19,7 @@
 // Seals the open segment when it has waited for the flush interval; says when to look again.
 static uint64_t rhythm_open_segment(struct weir_writer *me)
 {
-    struct weir_row_counts counts;
-    weir_row_count(me->row, &counts);
-    if (counts.open_messages == 0) {
+    if (weir_row_open_messages(me->row) == 0) {
         me->open_sequence = UINT64_MAX;
         return WEIR_NEVER;
     }

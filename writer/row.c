@@ -40,8 +40,9 @@ static void row_layout(struct weir_row *row, const struct weir_row_options *opti
     size_t payload_bytes = (size_t)options->flush_limit_bytes + options->message_bytes_max;
     row->options = *options;
     row->slot_count = slot_count_of(options->segment_count);
-    row->segments_offset = sizeof(struct weir_row) + row->slot_count * sizeof(struct row_slot);
-    row->wire_starts_offset = sizeof(struct row_segment) + line_round(index_bytes);
+    row->segments_offset =
+        line_round(sizeof(struct weir_row) + row->slot_count * sizeof(row->slots[0]));
+    row->wire_starts_offset = line_round(offsetof(struct row_segment, entries) + index_bytes);
     row->payload_offset = row->wire_starts_offset + line_round(starts_bytes);
     row->segment_stride = row->payload_offset + line_round(payload_bytes);
 }
@@ -106,7 +107,7 @@ struct weir_row *weir_row_init(void *region, const struct weir_row_options *opti
     atomic_init(&row->closed_messages, 0);
     atomic_init(&row->closed_bytes, 0);
     for (uint64_t i = 0; i < row->slot_count; i++) {
-        atomic_init(&row->slots[i].word, slot_word(SEQUENCE_FIRST + i, 0));
+        atomic_init(&row->slots[i], slot_word(SEQUENCE_FIRST + i, 0));
     }
     for (uint32_t i = options->segment_count; i > 0; i--) {
         memset(row_segment_at(row, i - 1), 0, sizeof(struct row_segment));
@@ -133,7 +134,11 @@ static int row_claim(struct weir_row *row, uint64_t *claimed, uint64_t *word)
             }
             continue;
         }
-        if (slot_segment_plus_one(slot) != 0) {
+        // While it is open, as it mostly is when the consumer comes by the clock, its word is left
+        // alone: the next commit would have to fetch that from here.
+        uint64_t tail = atomic_load_explicit(&row->tail, memory_order_acquire); // [S6]
+        bool open = (tail & TAIL_CLOSED) == 0 && tail_sequence(tail) == (head & SEQUENCE_MASK);
+        if (slot_segment_plus_one(slot) != 0 && !open) {
             struct row_segment *segment = row_segment_at(row, slot_segment_plus_one(slot) - 1);
             *word = atomic_load_explicit(&segment->word, memory_order_acquire); // [S1] [S7]
             if ((*word & WORD_COMMITS_MASK) == WORD_COMPLETE) {
@@ -146,7 +151,6 @@ static int row_claim(struct weir_row *row, uint64_t *claimed, uint64_t *word)
                 continue;
             }
         }
-        uint64_t tail = atomic_load_explicit(&row->tail, memory_order_acquire); // [S6]
         // If the segment was claimed meanwhile, the word may be of a later use of it [S7], and the
         // tail a multiple of 2^15 ahead.
         if (atomic_load_explicit(slot_at, memory_order_relaxed) != slot) {
@@ -186,7 +190,7 @@ int weir_row_take(struct weir_row *row, struct weir_segment *segment)
     segment->segment = slot_segment_plus_one(slot) - 1;
     struct row_segment *taken = row_segment_at(row, segment->segment);
     segment->payload = segment_payload(row, taken);
-    segment->entries = segment_entries(taken);
+    segment->entries = taken->entries;
     segment->wire_starts = NULL;
     segment->sequence = slot_sequence(slot);
     segment->opened_ns = taken->opened_ns;
@@ -231,7 +235,7 @@ int weir_row_drop_oldest(struct weir_row *row, struct weir_row_drop *drop)
 static uint64_t row_committed(const struct weir_row *row, uint64_t tail)
 {
     uint64_t index = tail_sequence(tail) & (row->slot_count - 1);
-    uint64_t slot = atomic_load_explicit(&row->slots[index].word, memory_order_acquire); // [S3]
+    uint64_t slot = atomic_load_explicit(&row->slots[index], memory_order_acquire); // [S3]
     if (slot_segment_plus_one(slot) == 0) {
         return 0;
     }
@@ -259,8 +263,8 @@ void weir_row_count(const struct weir_row *row, struct weir_row_counts *counts)
         bool open = (tail & TAIL_CLOSED) == 0;
         // Who gives back does so before the commit [S1]: if as many were committed before as are
         // reserved after, nobody can give back any more, and the tail tells what is left.
-        committed = open && tail_sequence(before) == tail_sequence(tail) &&
-                    commits == tail_messages(tail);
+        committed =
+            open && tail_sequence(before) == tail_sequence(tail) && commits == tail_messages(tail);
         uint64_t expected = tail_sequence(tail) + (open || tail_is_shut(tail) ? 0 : 1);
         counts->open_messages = open ? tail_messages(tail) : 0;
         counts->open_bytes = open ? tail_bytes(tail) : 0;
@@ -270,6 +274,12 @@ void weir_row_count(const struct weir_row *row, struct weir_row_counts *counts)
     counts->bytes += counts->exact && committed ? counts->open_bytes : 0;
     counts->free_count =
         (uint32_t)(atomic_load_explicit(&row->free, memory_order_relaxed) >> 16 & 0xffff);
+}
+
+uint32_t weir_row_open_messages(const struct weir_row *row)
+{
+    uint64_t tail = atomic_load_explicit(&row->tail, memory_order_relaxed);
+    return (tail & TAIL_CLOSED) == 0 ? tail_messages(tail) : 0;
 }
 
 // The sequence of the segment open, or the next to be opened; `head` was read before `tail`.

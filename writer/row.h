@@ -1,7 +1,7 @@
 // Inside the row of segments: the layout of its memory, and its three kinds of words.
 //
-// For segment.c and log.c (logging threads) and row.c (memory, the consumer, the books) alone; what
-// it all means is in segment.h. What runs for every message is compiled into its callers.
+// For segment.c, append.c and log.c (logging threads) and row.c (memory, the consumer, the books)
+// alone; what it all means is in segment.h. What runs for every message is to be inlined.
 //
 // Pairs of release and acquire:
 // [S1] commit of a message (release) with the taker's load of the segment word: payload, entries,
@@ -54,19 +54,17 @@
 _Static_assert(sizeof(size_t) == 8, "a region can be larger than 4 GiB");
 _Static_assert(sizeof(struct weir_segment_entry) == 8, "no padding in the index");
 
-struct row_slot {
-    _Alignas(WEIR_ROW_LINE_BYTES) _Atomic uint64_t word;
-};
-
-// Followed in memory by the index, the wire starts and the payload.
+// Followed in memory by the wire starts and the payload. All that an opener touches, which it finds
+// in another processor's cache, is in one line.
 struct row_segment {
     _Alignas(WEIR_ROW_LINE_BYTES) _Atomic uint64_t word;
     // Written once per use, each by the one thread that opened, closed or pushed.
-    _Alignas(WEIR_ROW_LINE_BYTES) uint64_t opened_ns;
+    uint64_t opened_ns;
     uint64_t sealed_ns;
     uint32_t messages;
     uint32_t bytes;
     _Atomic uint32_t next; // free stack: next segment + 1; late poppers may read it at any time
+    struct weir_segment_entry entries[];
 };
 
 struct weir_row {
@@ -85,7 +83,9 @@ struct weir_row {
     _Atomic uint64_t closed_messages;
     _Atomic uint64_t closed_bytes;
 
-    struct row_slot slots[];
+    // Side by side, as each is written twice per lap: whoever opens a segment has the line of the
+    // slot before, and would miss one of its own.
+    _Alignas(WEIR_ROW_LINE_BYTES) _Atomic uint64_t slots[];
 };
 
 static inline uint64_t tail_sequence(uint64_t tail)
@@ -136,7 +136,7 @@ static inline uint32_t slot_segment_plus_one(uint64_t word)
 
 static inline _Atomic uint64_t *row_slot_word(struct weir_row *row, uint64_t sequence)
 {
-    return &row->slots[sequence & (row->slot_count - 1)].word;
+    return &row->slots[sequence & (row->slot_count - 1)];
 }
 
 static inline struct row_segment *row_segment_at(struct weir_row *row, uint32_t segment)
@@ -145,11 +145,6 @@ static inline struct row_segment *row_segment_at(struct weir_row *row, uint32_t 
     unsigned char *region = (unsigned char *)row;
     return (struct row_segment *)(void *)(region + row->segments_offset +
                                           segment * row->segment_stride);
-}
-
-static inline struct weir_segment_entry *segment_entries(struct row_segment *segment)
-{
-    return (struct weir_segment_entry *)(void *)(segment + 1);
 }
 
 static inline uint32_t *segment_wire_starts(const struct weir_row *row, struct row_segment *segment)
@@ -224,7 +219,7 @@ static inline bool segment_add(struct row_segment *segment, uint64_t delta)
 static inline bool segment_commit(struct row_segment *segment, uint32_t message, uint32_t offset,
                                   uint32_t bytes, uint64_t delta)
 {
-    segment_entries(segment)[message] = (struct weir_segment_entry){offset, bytes};
+    segment->entries[message] = (struct weir_segment_entry){offset, bytes};
     return segment_add(segment, delta);
 }
 

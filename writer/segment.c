@@ -22,7 +22,7 @@ enum row_room { ROW_FILLED, ROW_EMPTY, ROW_RETRY, ROW_FULL };
 static inline enum row_room row_look(const struct weir_row *row, uint64_t tail, uint64_t *slot)
 {
     uint64_t sequence = (tail_sequence(tail) + 1) & SEQUENCE_MASK;
-    const _Atomic uint64_t *word = &row->slots[sequence & (row->slot_count - 1)].word;
+    const _Atomic uint64_t *word = &row->slots[sequence & (row->slot_count - 1)];
     // Acquire: what follows is no older than what any opener before knew of slots and free memory.
     if (atomic_load_explicit(&row->tail, memory_order_acquire) != tail) { // [S2]
         return ROW_RETRY;
@@ -127,6 +127,10 @@ static PER_SEGMENT int row_close(struct weir_row *row, uint64_t tail, uint32_t b
     if (!atomic_compare_exchange_strong_explicit(&row->tail, &tail, next, memory_order_acquire,
                                                  memory_order_relaxed)) { // [S2]
         return 1;
+    }
+    uint64_t free = atomic_load_explicit(&row->free, memory_order_relaxed);
+    if ((free & 0xffff) != 0) { // whoever opens the next will want it
+        __builtin_prefetch(row_segment_at(row, (uint32_t)(free & 0xffff) - 1), 1);
     }
     books_add(row, (uint64_t)message + 1, offset); // as in row_open
     reservation_set(row, reservation, tail, next, bytes);

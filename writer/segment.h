@@ -62,8 +62,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-// No two words that different threads write share one of these (two cache lines: processors
-// prefetch in pairs).
+// No two words that different threads write for every message share one of these (two cache lines:
+// processors prefetch in pairs).
 #define WEIR_ROW_LINE_BYTES 128
 // A slot names a segment in 16 bits; and the ring of slots is shorter than 2^15, so that a slot one
 // lap behind is told from the wanted one by the 15 bits of sequence in the tail.
@@ -193,6 +193,9 @@ void weir_row_release(struct weir_row *row, const struct weir_segment *segment);
 int weir_row_drop_oldest(struct weir_row *row, struct weir_row_drop *drop);
 // Reads the books without writing to anything. Threads: any.
 void weir_row_count(const struct weir_row *row, struct weir_row_counts *counts);
+
+// How many messages are in the open segment; looks at nothing else. Threads: any.
+uint32_t weir_row_open_messages(const struct weir_row *row);
 
 // The sequence of the oldest segment not yet taken or dropped: all before it are. May lag a little.
 // Threads: any.

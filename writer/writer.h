@@ -79,10 +79,11 @@ struct weir_writer {
     struct weir_waker waker;
     _Atomic uint32_t *progress; // the pool's: grows whenever room is made or the end comes
     _Atomic uint32_t *waiters;  // how many threads sleep on it
+    // Here, as every message looks at it and the row; it is written at the end of a silence.
+    _Atomic uint32_t asleep; // 1: the next message wakes the task
 
     // Written by both sides, rarely.
-    _Alignas(128) _Atomic uint32_t asleep; // 1: the next message wakes the task
-    _Atomic uint32_t pressed;              // 1: the task was woken because segments run short
+    _Alignas(128) _Atomic uint32_t pressed; // 1: the task was woken because segments run short
     _Atomic uint32_t closing;
     _Atomic uint64_t close_deadline_ns; // set before `closing`
     _Atomic uint64_t flush_target; // somebody waits for all segments before this sequence number
