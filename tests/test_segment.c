@@ -308,10 +308,12 @@ static void flush_tick_seals(void **state)
     assert_false(weir_row_seal_open(row, 1));
     assert_false(append(row, 4, 'a'));
     assert_int_equal(count(row).open_messages, 1);
+    assert_int_equal(weir_row_open_messages(row), 1);
     assert_int_equal(count(row).open_bytes, 4);
     assert_true(weir_row_seal_open(row, 2));
     assert_false(weir_row_seal_open(row, 3));
     assert_int_equal(count(row).open_messages, 0);
+    assert_int_equal(weir_row_open_messages(row), 0);
     assert_int_equal(count(row).messages, 1);
     struct weir_reservation held = reserve_ok(row, 4);
     assert_true(held.opened);

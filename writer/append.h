@@ -1,8 +1,9 @@
 // The way in: frames a message straight into the segment it will be sent from.
 //
-// This is what a logging thread runs. Per message: one pass over the bytes if the framing needs it,
-// two read-modify-writes (reserve, commit), one load, the copy. Per segment: one clock reading. A
-// system call only to wake a writer that is in deep idle or short of segments.
+// This is what a logging thread runs, but for the messages that log.c puts in by itself. Per
+// message: one pass over the bytes if the framing needs it, two read-modify-writes (reserve,
+// commit), one load, the copy. Per segment: two clock readings. A system call only to wake a writer
+// that is in deep idle or short of segments.
 //
 // Pairs of release and acquire:
 // [B4] adding to what was lost, its messages last (release), with taking them for a record

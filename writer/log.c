@@ -1,8 +1,8 @@
 // What hosts call: weir_log and its kin. Picks the writer, applies the policy, keeps the books.
 //
 // Most messages are of one part, need a newline behind them and nothing else, and go into the open
-// segment without filling it. What they take is compiled into each of the calls, in a straight
-// line; whatever else there may be is out of the way, in functions of its own.
+// segment without filling it. What they take is in one function, log_one, in a straight line;
+// whatever else there may be is out of the way, in functions of its own.
 #include <errno.h>
 #include <string.h>
 
@@ -59,7 +59,7 @@ static int log_reject(struct weir_writer *writer, int error, uint64_t bytes)
     return error;
 }
 
-static int log_forked(struct weir_pool *pool)
+static RARE int log_forked(struct weir_pool *pool)
 {
     weir_counter_add(&pool->rejected_forked, 1);
     return WEIR_EFORKED;
@@ -83,8 +83,8 @@ static void log_wait(struct weir_pool *pool, struct weir_writer *writer, uint32_
 }
 
 // Reserves room for a frame, by the pool's policy.
-static int log_reserve(struct weir_pool *pool, struct weir_writer *writer, size_t room_bytes,
-                       struct weir_reservation *reservation)
+static RARE int log_reserve(struct weir_pool *pool, struct weir_writer *writer, size_t room_bytes,
+                            struct weir_reservation *reservation)
 {
     int error = weir_append_reserve(writer, room_bytes, reservation);
     if (error != WEIR_EFULL || pool->plan.full != WEIR_FULL_BLOCK) {
@@ -119,8 +119,8 @@ static int log_append_blocking(struct weir_pool *pool, struct weir_writer *write
     return error;
 }
 
-static int log_parts(struct weir_pool *pool, struct weir_writer *writer, uint8_t severity,
-                     const struct weir_iovec *parts, size_t parts_count)
+static RARE int log_parts(struct weir_pool *pool, struct weir_writer *writer, uint8_t severity,
+                          const struct weir_iovec *parts, size_t parts_count)
 {
     int error = weir_append(writer, severity, parts, parts_count);
     if (error == WEIR_EFULL && pool->plan.full == WEIR_FULL_BLOCK) {
@@ -166,12 +166,14 @@ static RARE int log_plain_outside(struct weir_pool *pool, struct weir_writer *wr
     return log_plain_at_edge(pool, writer, bytes, bytes_count);
 }
 
-// Compilers would rather split it.
-__attribute__((always_inline)) static inline int log_one(struct weir_pool *pool,
-                                                         struct weir_writer *writer,
-                                                         uint8_t severity, const void *bytes,
-                                                         size_t bytes_count)
+// Parameters are in the order of weir_log's, which passes its own on where they are.
+static __attribute__((noinline)) int log_one(struct weir_pool *pool, const void *bytes,
+                                             size_t bytes_count, uint64_t key, uint8_t severity)
 {
+    if (weir_pool_forked(pool)) {
+        return log_forked(pool);
+    }
+    struct weir_writer *writer = pool_writer(pool, key);
     // An empty message, whose bytes may be NULL, is none of these.
     if (bytes_count - 1 >= pool->plain_bytes_max ||
         (!pool->newlines_pass && memchr(bytes, '\n', bytes_count) != NULL)) {
@@ -193,25 +195,22 @@ __attribute__((always_inline)) static inline int log_one(struct weir_pool *pool,
 int weir_logv(struct weir_pool *pool, const struct weir_log_options *options,
               const struct weir_iovec *parts, size_t parts_count)
 {
-    if (weir_pool_forked(pool)) {
-        return log_forked(pool);
-    }
     if (options == NULL) {
         options = &log_defaults;
     }
     weir_assert(options->severity <= WEIR_SEVERITY_DEFAULT);
-    struct weir_writer *writer = pool_writer(pool, options->key);
-    return parts_count == 1
-               ? log_one(pool, writer, options->severity, parts->bytes, parts->bytes_count)
-               : log_parts(pool, writer, options->severity, parts, parts_count);
+    if (parts_count == 1) {
+        return log_one(pool, parts->bytes, parts->bytes_count, options->key, options->severity);
+    }
+    if (weir_pool_forked(pool)) {
+        return log_forked(pool);
+    }
+    return log_parts(pool, pool_writer(pool, options->key), options->severity, parts, parts_count);
 }
 
 int weir_log(struct weir_pool *pool, const void *bytes, size_t bytes_count)
 {
-    if (weir_pool_forked(pool)) {
-        return log_forked(pool);
-    }
-    return log_one(pool, pool_writer(pool, 0), WEIR_SEVERITY_DEFAULT, bytes, bytes_count);
+    return log_one(pool, bytes, bytes_count, 0, WEIR_SEVERITY_DEFAULT);
 }
 
 // ---- Formatting in place ----
