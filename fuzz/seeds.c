@@ -413,6 +413,7 @@ int main(int count, char **values)
     file_use("tests/test_plan.c", "plan", use_option);
     file_use("tests/test_plan_conflict.c", "plan-conflict", use_option);
     file_use("tests/test_relp.c", "relp", use_relp);
+    file_use("tests/test_relp_client.c", "relp-client", use_relp);
     file_use("tests/test_framing.c", "framing", use_framing);
     for (size_t i = 0; i < sizeof(sequences) / sizeof(sequences[0]); i++) {
         const struct sequence *one = &sequences[i];
