@@ -1,60 +1,25 @@
 // The scriptable collector of support_collector.h.
-#include "tests/support_collector.h"
+#include "tests/support_collector_state.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <poll.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "tests/support_loopback.h"
+#include "tests/support_must.h"
 
-#define CONNECTIONS_MAX 4096
 #define WAIT_ROUNDS_MAX 10000
 
-struct connection {
-    int fd; // -1: closed
-    const struct collector_plan *plan;
-    unsigned char *bytes;
-    size_t count, max;
-    size_t garbage_left;
-    bool close_after_garbage;
-    bool then_done, stalled, ended, held;
-};
-
-struct collector {
-    enum collector_kind kind;
-    const struct collector_plan *plans;
-    size_t plans_count;
-    char endpoint[128];
-    char directory[64], path[96];
-    struct sockaddr_in address;
-    int listener; // or the datagram socket; -1: none
-    pthread_mutex_t mutex;
-    pthread_t thread;
-    bool threaded, running;
-    struct connection connections[CONNECTIONS_MAX];
-    size_t connections_count, bytes, ends;
-};
-
 static const struct collector_plan plan_none;
-
-#define MUST(condition)                                                                            \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            fprintf(stderr, "collector: %s fails (%s)\n", #condition, strerror(errno));            \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
 
 static bool is_stream(const struct collector *me)
 {
@@ -159,17 +124,10 @@ static void connection_then(struct collector *me, struct connection *one)
     one->then_done = true;
     one->stalled = false;
     switch (one->plan->then) {
-    case COLLECTOR_GO_ON:
-        break;
-    case COLLECTOR_CLOSE:
-        connection_close(one);
-        break;
-    case COLLECTOR_HALF_CLOSE:
-        (void)shutdown(one->fd, SHUT_WR);
-        break;
-    case COLLECTOR_STALL:
-        one->stalled = true;
-        break;
+    case COLLECTOR_GO_ON: break;
+    case COLLECTOR_CLOSE: connection_close(one); break;
+    case COLLECTOR_HALF_CLOSE: (void)shutdown(one->fd, SHUT_WR); break;
+    case COLLECTOR_STALL: one->stalled = true; break;
     }
     (void)me;
 }
@@ -295,8 +253,8 @@ struct collector *collector_start(enum collector_kind kind, const struct collect
     me->plans = plans;
     me->plans_count = plans_count;
     me->listener = -1;
-    me->address = (struct sockaddr_in){.sin_family = AF_INET,
-                                       .sin_addr.s_addr = htonl(test_loopback())};
+    me->address =
+        (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(test_loopback())};
     if (is_unix(me)) {
         memcpy(me->directory, "/tmp/weir-test-XXXXXX", sizeof("/tmp/weir-test-XXXXXX"));
         MUST(mkdtemp(me->directory) != NULL);
@@ -453,97 +411,4 @@ char *collector_copy(struct collector *me, size_t connection, size_t *bytes)
     *bytes = one->count;
     pthread_mutex_unlock(&me->mutex);
     return copy;
-}
-
-// ---- Messages ----
-
-// "TTTT NNNNNNNN LLLLLLLL " and filling that depends on the number.
-#define HEAD_BYTES 23
-
-void collector_message(char *to, uint32_t thread, uint32_t number, size_t length)
-{
-    MUST(length > HEAD_BYTES && length <= 99999999);
-    char head[HEAD_BYTES + 1];
-    (void)snprintf(head, sizeof(head), "%04u %08u %08u ", thread % 10000, number % 100000000,
-                   (unsigned)length);
-    memcpy(to, head, HEAD_BYTES);
-    memset(to + HEAD_BYTES, 'a' + (int)(number % 26), length - HEAD_BYTES);
-}
-
-static bool line_number(const char *line, size_t digits, uint32_t *number)
-{
-    *number = 0;
-    for (size_t i = 0; i < digits; i++) {
-        if (line[i] < '0' || line[i] > '9') {
-            return false;
-        }
-        *number = *number * 10 + (uint32_t)(line[i] - '0');
-    }
-    return line[digits] == ' ';
-}
-
-static const char *line_count(const char *line, size_t length, int64_t *last,
-                              struct collector_tally *tally)
-{
-    uint32_t thread, number, bytes;
-    if (length < HEAD_BYTES || !line_number(line, 4, &thread) ||
-        !line_number(line + 5, 8, &number) || !line_number(line + 14, 8, &bytes)) {
-        tally->others++;
-        return strncmp(line, "weir: ", 6) == 0 ? NULL : "a line that nobody sent";
-    }
-    if (bytes != length || thread >= tally->threads || number >= tally->numbers) {
-        return "a damaged message";
-    }
-    for (size_t i = HEAD_BYTES; i < length; i++) {
-        if (line[i] != 'a' + (char)(number % 26)) {
-            return "a message with another's bytes";
-        }
-    }
-    if ((int64_t)number <= last[thread]) {
-        return "out of order within a connection";
-    }
-    last[thread] = number;
-    uint8_t *seen = &tally->seen[(size_t)thread * tally->numbers + number];
-    tally->distinct += *seen == 0 ? 1 : 0;
-    tally->repeated += *seen == 0 ? 0 : 1;
-    *seen = *seen == UINT8_MAX ? UINT8_MAX : (uint8_t)(*seen + 1);
-    return NULL;
-}
-
-void collector_count(struct collector *me, uint32_t threads, uint32_t numbers,
-                     struct collector_tally *tally)
-{
-    *tally = (struct collector_tally){.threads = threads, .numbers = numbers};
-    tally->seen = calloc((size_t)threads * numbers + 1, 1);
-    int64_t *last = malloc(threads * sizeof(*last));
-    MUST(tally->seen != NULL && last != NULL);
-    pthread_mutex_lock(&me->mutex);
-    for (size_t i = 0; i < me->connections_count; i++) {
-        const struct connection *one = &me->connections[i];
-        const char *at = (const char *)one->bytes;
-        size_t left = one->count;
-        for (uint32_t t = 0; t < threads; t++) {
-            last[t] = -1;
-        }
-        const char *end = NULL;
-        while (left > 0 && (end = memchr(at, '\n', left)) != NULL && tally->wrong == NULL) {
-            tally->wrong = line_count(at, (size_t)(end - at), last, tally);
-            if (tally->wrong != NULL) {
-                (void)fprintf(stderr, "collector: connection %zu of %zu, byte %zu of %zu, %d: %.64s\n",
-                              i, me->connections_count, one->count - left, one->count,
-                              (int)(end - at), at);
-            }
-            left -= (size_t)(end - at) + 1;
-            at = end + 1;
-        }
-        // A half message is what a connection given up leaves behind; the last one has none.
-        if (left > 0 && one->ended) {
-            tally->torn++;
-            if (i + 1 == me->connections_count && tally->wrong == NULL) {
-                tally->wrong = "the last connection ended in the middle of a message";
-            }
-        }
-    }
-    pthread_mutex_unlock(&me->mutex);
-    free(last);
 }
