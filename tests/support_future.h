@@ -149,12 +149,16 @@ struct sleeper {
     uint64_t duration_ns;
     bool until;
     _Atomic uint64_t *woke_ns;
+    _Atomic uint64_t *started, *ended; // counters, each may be NULL
 };
 
 static inline enum weir_poll sleeper_poll(struct weir_future *future, struct weir_context *context)
 {
     struct sleeper *me = (struct sleeper *)future;
     weir_begin(me);
+    if (me->started != NULL) {
+        atomic_fetch_add(me->started, 1);
+    }
     if (me->until) {
         weir_sleep_until_init(&me->sleep, me->duration_ns);
     } else {
@@ -165,6 +169,9 @@ static inline enum weir_poll sleeper_poll(struct weir_future *future, struct wei
     weir_return(me, me->sleep.future.result);
     weir_exit(me);
     weir_drop(&me->sleep.future, context);
+    if (me->ended != NULL) {
+        atomic_fetch_add(me->ended, 1);
+    }
     weir_end(me);
 }
 

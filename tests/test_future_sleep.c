@@ -145,19 +145,20 @@ static void test_sleep_at_runtime_end(void **state)
     (void)state;
     for (uint32_t workers = 0; workers <= 4; workers += 2) {
         struct weir_runtime *runtime = test_runtime_create(workers, NULL);
-        _Atomic uint64_t woke_ns = 0;
-        struct sleeper sleeper = {
-            .future.poll = sleeper_poll, .duration_ns = 3600000 * MS_NS, .woke_ns = &woke_ns};
+        _Atomic uint64_t woke_ns = 0, started = 0, ended = 0;
+        struct sleeper sleeper = {.future.poll = sleeper_poll,
+                                  .duration_ns = 3600000 * MS_NS,
+                                  .woke_ns = &woke_ns,
+                                  .started = &started,
+                                  .ended = &ended};
         for (int i = 0; i < 100; i++) {
             SPAWN(runtime, &sleeper, NULL);
         }
-        if (workers == 0) {
-            (void)weir_turn(runtime, 1000, 0);
-        } else {
-            usleep(2000);
-        }
+        test_wait_for(runtime, &started, 100);
+        assert_int_equal(ended, 0);
         weir_runtime_destroy(runtime);
         assert_int_equal(woke_ns, 0);
+        assert_int_equal(ended, 100);
     }
 }
 

@@ -152,22 +152,24 @@ static void test_join_at_runtime_end(void **state)
     for (uint64_t round = 0; round < test_times(200); round++) {
         struct weir_runtime *runtime =
             test_runtime_create(worker_counts[round % WORKER_COUNTS], &counting.os);
-        _Atomic uint64_t started = 0, dropped = 0;
+        _Atomic uint64_t started = 0, done = 0, dropped = 0;
         for (int i = 0; i < 10; i++) {
             struct worker_task task = worker_task_make(2, 7);
             task.endless = i % 2 == 0;
             task.started = &started;
+            task.done = &done;
+            task.dropped = &dropped;
             struct joiner joiner = {.future = {.poll = joiner_poll}};
             weir_task_join_init(&joiner.join, spawn_outside(runtime, &task));
             assert_int_equal(weir_runtime_spawn(runtime, &joiner.future, sizeof(joiner), 0, NULL),
                              0);
-            task.dropped = &dropped;
             (void)spawn_outside(runtime, &task); // its handle is never used up
         }
         if (round % 2 == 0) {
             test_wait_for(runtime, &started, 10);
         }
         weir_runtime_destroy(runtime);
+        assert_int_equal(started, done + dropped);
         counting_os_check_empty(&counting);
     }
 }
