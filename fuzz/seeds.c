@@ -409,9 +409,12 @@ int main(int count, char **values)
     }
     folder = values[1];
     file_use("tests/test_endpoint.c", "endpoint", use_endpoint);
+    file_use("tests/test_endpoint_random.c", "endpoint-random", use_endpoint);
     file_use("tests/test_options.c", "options", use_option);
+    file_use("tests/test_options_refusal.c", "options-refusal", use_option);
     file_use("tests/test_plan.c", "plan", use_option);
     file_use("tests/test_plan_conflict.c", "plan-conflict", use_option);
+    file_use("tests/test_plan_endpoint.c", "plan-endpoint", use_option);
     file_use("tests/test_relp.c", "relp", use_relp);
     file_use("tests/test_relp_client.c", "relp-client", use_relp);
     file_use("tests/test_framing.c", "framing", use_framing);
