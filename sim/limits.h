@@ -27,8 +27,8 @@
 // code that does not wait has between two calls.
 #define SIM_PATIENCE 16384u
 // Points of a run; more is a livelock. One more for each so many nanoseconds of virtual time, up to
-// a multiple of it all: three writers on three workers, with something to do at each tick and timers
-// between, pass one in 640 ns (failover-outage, seed 900001091).
+// a multiple of it all: three writers on three workers, with something to do at each tick and with
+// timers between, pass one in 640 ns (failover-outage, seed 900001091).
 #define SIM_STEPS_MAX 2000000
 #define SIM_STEP_NS 512u
 #define SIM_STEPS_FACTOR 20
