@@ -265,6 +265,32 @@ static void gap_waits_for_room(void **unused)
     bench_end(&bench);
 }
 
+// Nor is anything thrown away for the record, which would then have to tell of that, too.
+static void gap_drops_nothing(void **unused)
+{
+    (void)unused;
+    struct bench bench;
+    static char segment[1000];
+    bench_start(&bench);
+    bench.options.gap_records = true;
+    bench.options.full = WEIR_FULL_DROP_OLDEST;
+    bench_open(&bench);
+    _Atomic uint64_t *shed = &bench.writer->counters.shed_messages;
+    while (atomic_load(shed) == 0) {
+        assert_int_equal(append(&bench, segment, 1000), 0);
+    }
+    weir_append_gap(bench.writer);
+    assert_int_equal(atomic_load(shed), 1);
+    char text[4000];
+    while (take_text(&bench, text, sizeof(text)) >= 0) {
+        assert_int_not_equal(text[0], 'w');
+    }
+    weir_append_gap(bench.writer);
+    assert_true(take_text(&bench, text, sizeof(text)) > 0);
+    assert_memory_equal(text, "weir: 1 messages, 1000 bytes dropped between 20", 47);
+    bench_end(&bench);
+}
+
 // A loss noted while a record was being made: the record took its first time along.
 static void gap_without_a_first_time(void **unused)
 {
@@ -479,6 +505,7 @@ int main(void)
         cmocka_unit_test(gap_is_told_once),
         cmocka_unit_test(gap_not_asked_for),
         cmocka_unit_test(gap_waits_for_room),
+        cmocka_unit_test(gap_drops_nothing),
         cmocka_unit_test(gap_without_a_first_time),
         cmocka_unit_test(record_waits_for_the_one_before),
         cmocka_unit_test(record_thrown_away),

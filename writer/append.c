@@ -88,23 +88,31 @@ static bool append_drop_oldest(struct weir_writer *writer)
     return true;
 }
 
-int weir_append_reserve(struct weir_writer *writer, size_t frame_bytes,
-                        struct weir_reservation *reservation)
+// Reserves what there is room for.
+static int append_room(struct weir_writer *writer, size_t frame_bytes,
+                       struct weir_reservation *reservation)
 {
     if (frame_bytes > writer->row->options.message_bytes_max) { // the plan's, but at hand
         return WEIR_ETOOBIG;
     }
     int error = weir_row_reserve(writer->row, (uint32_t)frame_bytes, reservation);
+    if (error == 0 && (reservation->opened || reservation->closed)) {
+        weir_row_stamp(writer->row, reservation, writer->os->now_ns(writer->os->self));
+    }
+    return error;
+}
+
+int weir_append_reserve(struct weir_writer *writer, size_t frame_bytes,
+                        struct weir_reservation *reservation)
+{
+    int error = append_room(writer, frame_bytes, reservation);
     if (error == WEIR_EFULL && writer->plan->full == WEIR_FULL_DROP_OLDEST) {
         for (uint32_t i = 0; error == WEIR_EFULL && i < DROPS_MAX; i++) {
             if (!append_drop_oldest(writer)) {
                 break;
             }
-            error = weir_row_reserve(writer->row, (uint32_t)frame_bytes, reservation);
+            error = append_room(writer, frame_bytes, reservation);
         }
-    }
-    if (error == 0 && (reservation->opened || reservation->closed)) {
-        weir_row_stamp(writer->row, reservation, writer->os->now_ns(writer->os->self));
     }
     return error;
 }
@@ -121,37 +129,37 @@ void weir_append_commit(struct weir_writer *writer, const struct weir_reservatio
     }
 }
 
-// All but the commit.
-static int append_write(struct weir_writer *writer, uint8_t severity,
-                        const struct weir_iovec *parts, size_t parts_count,
-                        struct weir_reservation *reservation)
+static int append_measure(const struct weir_writer *writer, uint8_t severity,
+                          const struct weir_iovec *parts, size_t parts_count, size_t *frame_bytes)
+{
+    int error =
+        weir_framer_measure(&writer->plan->framer, severity, parts, parts_count, frame_bytes);
+    // An empty datagram is not a message.
+    return error == 0 && *frame_bytes == 0 && !writer->plan->stream ? -EINVAL : error;
+}
+
+static void append_write(struct weir_writer *writer, uint8_t severity,
+                         const struct weir_iovec *parts, size_t parts_count,
+                         const struct weir_reservation *reservation)
 {
     const struct weir_framer *framer = &writer->plan->framer;
-    size_t frame_bytes;
-    int error = weir_framer_measure(framer, severity, parts, parts_count, &frame_bytes);
-    if (error < 0) {
-        return error;
-    }
-    if (frame_bytes == 0 && !writer->plan->stream) {
-        return -EINVAL; // an empty datagram is not a message
-    }
-    error = weir_append_reserve(writer, frame_bytes, reservation);
-    if (error < 0) {
-        return error;
-    }
     uint64_t wall_ns = framer->header == WEIR_HEADER_NONE ? 0 : append_wall_ns(writer);
     size_t written = weir_framer_write(framer, wall_ns, severity, reservation->data, parts,
-                                       parts_count, frame_bytes);
-    weir_assert(written == frame_bytes);
-    return 0;
+                                       parts_count, reservation->bytes);
+    weir_assert(written == reservation->bytes);
 }
 
 int weir_append(struct weir_writer *writer, uint8_t severity, const struct weir_iovec *parts,
                 size_t parts_count)
 {
     struct weir_reservation reservation;
-    int error = append_write(writer, severity, parts, parts_count, &reservation);
+    size_t frame_bytes;
+    int error = append_measure(writer, severity, parts, parts_count, &frame_bytes);
     if (error == 0) {
+        error = weir_append_reserve(writer, frame_bytes, &reservation);
+    }
+    if (error == 0) {
+        append_write(writer, severity, parts, parts_count, &reservation);
         weir_append_commit(writer, &reservation, reservation.bytes);
     }
     return error;
@@ -186,16 +194,20 @@ static bool gap_under_way(struct weir_writer *writer)
     return false;
 }
 
-// Puts a record in.  returns  false: there is no room for it now.
+// Puts a record in.  returns  false: there is no room for it now. It drops nothing to make some: what
+// tells of a loss would be the next.
 static bool gap_tell(struct weir_writer *writer, const char *text, size_t length, uint64_t messages,
                      uint64_t bytes, uint64_t first_ns)
 {
     struct weir_gap *gap = &writer->gap;
     struct weir_reservation reservation;
     struct weir_iovec part = {text, length};
-    if (append_write(writer, WEIR_SEVERITY_DEFAULT, &part, 1, &reservation) < 0) {
+    size_t frame_bytes;
+    if (append_measure(writer, WEIR_SEVERITY_DEFAULT, &part, 1, &frame_bytes) < 0 ||
+        append_room(writer, frame_bytes, &reservation) < 0) {
         return false;
     }
+    append_write(writer, WEIR_SEVERITY_DEFAULT, &part, 1, &reservation);
     uint64_t sequence = weir_row_sequence(writer->row, &reservation);
     atomic_store_explicit(&gap->told_messages, messages, memory_order_relaxed);
     atomic_store_explicit(&gap->told_bytes, bytes, memory_order_relaxed);
