@@ -194,8 +194,8 @@ static bool gap_under_way(struct weir_writer *writer)
     return false;
 }
 
-// Puts a record in.  returns  false: there is no room for it now. It drops nothing to make some: what
-// tells of a loss would be the next.
+// Puts a record in.  returns  false: there is no room for it now. Nothing is dropped to make some:
+// what tells of a loss would be the next.
 static bool gap_tell(struct weir_writer *writer, const char *text, size_t length, uint64_t messages,
                      uint64_t bytes, uint64_t first_ns)
 {
