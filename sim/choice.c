@@ -26,6 +26,10 @@
 // Streams that belong to no kind; swarm.c has another.
 #define STREAM_WAKE 1001
 #define STREAM_STRATEGY 1002
+#define STREAM_POINTS 1003
+// One of so many seeds switches at calls only, where there are peers to call.
+#define CALLS_ONLY 3
+#define PEER_KINDS (1u << WEIR_SIM_SEND | 1u << WEIR_SIM_PEER)
 
 enum source { SOURCE_SEED, SOURCE_REPLAY, SOURCE_BYTES, SOURCE_SEARCH };
 
@@ -37,8 +41,9 @@ struct sim_choices {
     uint64_t count;
     enum source source;
     bool healed;
-    bool steered; // threads are chosen by a strategy with points of its own
-    bool drawing; // bytes: the workload's draws that no record answers are the seed's
+    bool steered;    // threads are chosen by a strategy with points of its own
+    bool calls_only; // they are chosen at calls, not before atomic operations
+    bool drawing;    // bytes: the workload's draws that no record answers are the seed's
     struct weir_sim_deviation *deviations;
     size_t deviations_count;
     size_t deviations_max;
@@ -104,6 +109,9 @@ static void begin_seeded(struct sim_choices *choices, uint64_t seed, enum weir_s
     sim_swarm_draw(choices->swarm, seed);
     choices->swarm[RATE_WAKE].random = sim_random_stream(seed, STREAM_WAKE);
     sim_strategy_draw(strategy, wanted, sim_random_stream(seed, STREAM_STRATEGY));
+    struct sim_random points = sim_random_stream(seed, STREAM_POINTS);
+    strategy->calls_only = choices->calls_only =
+        (choices->kinds & PEER_KINDS) != 0 && sim_random_below(&points, CALLS_ONLY) == 0;
     const struct sim_rate never = {0, 1};
     bool switching = kind_allowed(choices, WEIR_SIM_SWITCH);
     bool walking = switching && strategy->kind == WEIR_SIM_RANDOM;
@@ -125,6 +133,7 @@ static void begin(struct sim_choices *choices, uint32_t kinds)
     choices->kinds = kinds == 0 ? UINT32_MAX : kinds;
     choices->count = 0;
     choices->healed = false;
+    choices->calls_only = false;
     choices->deviations_count = 0;
 }
 
@@ -282,6 +291,15 @@ uint32_t sim_choose_thread(struct sim_choices *choices, uint32_t current, const 
     return value;
 }
 
+bool sim_choose_none(struct sim_choices *choices, uint32_t current)
+{
+    if (__builtin_expect(!choices->calls_only, 1)) {
+        return false;
+    }
+    (void)decision_number(choices, WEIR_SIM_SWITCH, current);
+    return true;
+}
+
 void sim_choices_thread(struct sim_choices *choices, uint32_t actor)
 {
     if (choices->steered && actor != 0) {
@@ -306,6 +324,7 @@ void sim_choices_heal(struct sim_choices *choices)
 {
     choices->healed = true;
     choices->steered = false;
+    choices->calls_only = false;
     for (uint32_t rate = 0; rate < RATES_COUNT; rate++) {
         if (rate != WEIR_SIM_WORK) {
             choices->countdowns[rate] = NEVER;
@@ -363,6 +382,10 @@ void sim_choices_describe(const struct sim_choices *choices, char *text, size_t 
     sim_strategy_describe(&choices->strategy, text, text_bytes);
     for (uint32_t rate = 0; rate < RATES_COUNT; rate++) {
         sim_rate_describe(choices->swarm[rate].rate, labels[rate], text, text_bytes);
+    }
+    if (choices->strategy.calls_only) {
+        size_t used = strlen(text);
+        snprintf(text + used, text_bytes - used, " at=calls");
     }
 }
 

@@ -30,6 +30,9 @@ uint32_t sim_choose(struct sim_choices *choices, enum weir_sim_kind kind, uint32
 // behind all others.
 uint32_t sim_choose_thread(struct sim_choices *choices, uint32_t current, const uint8_t *actors,
                            uint32_t actors_count, bool yielded);
+// Before an atomic operation of `current`, where others could run: whether this seed switches at
+// calls alone. Then the decision is counted, and answered; if not, ask sim_choose_thread.
+bool sim_choose_none(struct sim_choices *choices, uint32_t current);
 // Tells the strategies that a thread was started.
 void sim_choices_thread(struct sim_choices *choices, uint32_t actor);
 

@@ -14,6 +14,9 @@
 // without preemption, but at a few random steps the thread whose turn it is gives it up to the
 // next.
 //
+// Each may also leave threads alone between calls of struct weir_os: what goes wrong around a call
+// is then met far more often than among many times as many atomic operations.
+//
 // Only decisions with more than one thread to choose from are steps. Horizons are drawn, never
 // learnt: a run is a function of its seed alone.
 #ifndef WEIR_SIM_STRATEGY_H
@@ -33,6 +36,7 @@ struct sim_strategy_point {
 
 struct sim_strategy {
     enum weir_sim_strategy kind; // not the portfolio
+    bool calls_only;             // no switches before atomic operations, as in the coarse grain
     struct sim_rate switches;    // random: how often the running thread is preempted
     struct sim_rate wakes;       // random: how often another than the next goes on after it
     uint32_t horizon;            // pct, delay-bounded: the last step that can have a point

@@ -6,6 +6,9 @@
 #include "runtime/assert.h"
 #include "sim/thread_state.h"
 
+// What the running thread is about to do, or asks for.
+enum point { POINT_ATOMIC, POINT_CALL, POINT_YIELD };
+
 // ---- Who could run ----
 
 void sim_runnable_add(struct sim_threads *threads, uint32_t actor)
@@ -108,15 +111,19 @@ static void turn_yield(struct weir_sim *sim)
 // A point where others could run. A thread that has passed many must let them: under a strategy
 // that never switches, loops that wait without blocking would not end. That is told to the strategy
 // as a yield, since priorities would otherwise give the turn straight back.
-static void turn_offer(struct weir_sim *sim, bool yielded)
+static void turn_offer(struct weir_sim *sim, enum point point)
 {
     struct sim_threads *threads = sim->threads;
+    uint32_t points = ++threads->points;
+    bool yields = point == POINT_YIELD || points >= SIM_QUANTUM ||
+                  (points >= SIM_TURN && sim_choices_healed(sim->choices));
+    if (!yields && point == POINT_ATOMIC && sim_choose_none(sim->choices, threads->current)) {
+        return;
+    }
     if (threads->candidates_count == 0) {
         candidates_make(threads);
     }
-    uint32_t points = ++threads->points;
-    if (yielded || points >= SIM_QUANTUM ||
-        (points >= SIM_TURN && sim_choices_healed(sim->choices))) {
+    if (yields) {
         turn_yield(sim);
         return;
     }
@@ -202,12 +209,12 @@ void sim_step(struct weir_sim *sim)
     }
 }
 
-static inline void point_pass(struct weir_sim *sim, bool yielded)
+static inline void point_pass(struct weir_sim *sim, enum point point)
 {
     struct sim_threads *threads = sim->threads;
     sim_step(sim);
     if (threads->runnable_count > 1) {
-        turn_offer(sim, yielded);
+        turn_offer(sim, point);
     } else if (__builtin_expect(++threads->alone >= SIM_PATIENCE, 0)) {
         threads->alone = 0;
         (void)sim_clock_advance(sim);
@@ -216,12 +223,12 @@ static inline void point_pass(struct weir_sim *sim, bool yielded)
 
 void sim_point(struct weir_sim *sim)
 {
-    point_pass(sim, false);
+    point_pass(sim, POINT_ATOMIC);
 }
 
 void sim_point_yield(struct weir_sim *sim)
 {
-    point_pass(sim, true);
+    point_pass(sim, POINT_YIELD);
 }
 
 void sim_point_call(struct weir_sim *sim)
@@ -233,5 +240,5 @@ void sim_point_call(struct weir_sim *sim)
     if (threads->deadlines_count > 0 && sim_decide(sim, WEIR_SIM_TIME, 2) != 0) {
         (void)sim_clock_advance(sim);
     }
-    point_pass(sim, false);
+    point_pass(sim, POINT_CALL);
 }

@@ -213,7 +213,7 @@ static void test_golden_answers(void **state)
     sim_choices_describe(choices, text, sizeof(text));
     assert_string_equal(text, "strategy=pct depth=4 horizon=63 stale=1/4 futex=1/655 time=1/1856 "
                               "delay=1/55 connect=1/170 send=1/106 recv=1/34 short=1/22 "
-                              "name=1/3583 resource=1/863 reuse=1/945");
+                              "name=1/3583 resource=1/863 reuse=1/945 at=calls");
 }
 
 static void test_a_kind_has_a_stream_of_its_own(void **state)

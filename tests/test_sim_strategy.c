@@ -411,6 +411,58 @@ static void test_delays_are_few_and_skip_one_thread(void **state)
     sim_choices_destroy(choices);
 }
 
+// ---- Seeds that switch at calls alone ----
+
+// Before atomic operations these are never switched; the decision counts all the same, so that a
+// replay, which asks at each of them, numbers its deviations alike. Others answer as they always do.
+static void test_a_third_of_the_seeds_switches_at_calls_where_there_are_peers(void **state)
+{
+    (void)state;
+    const uint64_t seeds = 3000;
+    uint64_t calls_only = 0;
+    const uint8_t actors[] = {2, 3, 0};
+    struct sim_choices *choices = sim_choices_create();
+    for (uint64_t seed = 0; seed < seeds; seed++) {
+        char text[1024];
+        size_t deviations;
+        begin_seed(choices, seed, WEIR_SIM_PORTFOLIO);
+        sim_choices_thread(choices, 3);
+        describe(choices, text, sizeof(text));
+        bool told = strstr(text, " at=calls") != NULL;
+        for (uint32_t number = 0; number < 50; number++) {
+            assert_int_equal(sim_choices_number(choices, WEIR_SIM_SWITCH, 2), told ? number : 0);
+            assert_int_equal(sim_choose_none(choices, 2), told);
+        }
+        (void)sim_choices_deviations(choices, &deviations);
+        assert_int_equal(deviations, 0);
+        (void)sim_choose_thread(choices, 2, actors, 3, false);
+        assert_int_equal(sim_choices_number(choices, WEIR_SIM_SWITCH, 2), told ? 51 : 1);
+        sim_choices_heal(choices);
+        assert_false(sim_choose_none(choices, 2));
+        describe(choices, text, sizeof(text));
+        assert_int_equal(strstr(text, " at=calls") != NULL, told);
+        calls_only += told;
+    }
+    assert_frequency(calls_only, seeds, 1.0 / 3);
+    sim_choices_destroy(choices);
+}
+
+static void test_no_seed_switches_at_calls_alone_where_nobody_calls(void **state)
+{
+    (void)state;
+    struct sim_choices *choices = sim_choices_create();
+    for (uint64_t seed = 0; seed < 300; seed++) {
+        struct weir_sim_options options = {.seed = seed};
+        sim_choices_begin(choices, &options, 1u << WEIR_SIM_SWITCH | 1u << WEIR_SIM_STALE);
+        assert_false(sim_choose_none(choices, 0));
+    }
+    const struct weir_sim_deviation deviation = {WEIR_SIM_SWITCH, 0, 3, 1};
+    struct weir_sim_options options = {.deviations = &deviation, .deviations_count = 1};
+    sim_choices_begin(choices, &options, 0); // nor a replay
+    assert_false(sim_choose_none(choices, 0));
+    sim_choices_destroy(choices);
+}
+
 // ---- All of them together, on the bug of depth 2 ----
 
 static uint64_t found_by(struct sim_choices *choices, enum weir_sim_strategy strategy,
@@ -466,6 +518,8 @@ int main(void)
         cmocka_unit_test(test_pct_change_points_have_levels_in_random_order),
         cmocka_unit_test(test_pct_gives_a_new_thread_a_random_place),
         cmocka_unit_test(test_delays_are_few_and_skip_one_thread),
+        cmocka_unit_test(test_a_third_of_the_seeds_switches_at_calls_where_there_are_peers),
+        cmocka_unit_test(test_no_seed_switches_at_calls_alone_where_nobody_calls),
         cmocka_unit_test(test_every_strategy_finds_the_bug_and_benign_does_not),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
