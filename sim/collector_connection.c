@@ -5,6 +5,7 @@
 
 #define MS UINT64_C(1000000)
 #define READ_BYTES_MAX 4096
+#define ALL_HABITS ((1u << SIM_HABITS_COUNT) - 1)
 // What does not need a connection.
 #define DATAGRAM_HABITS (1u << SIM_HABIT_SLOW | 1u << SIM_HABIT_DEAF)
 // Talk has its manners there.
@@ -41,11 +42,20 @@ static enum sim_habit habit_draw(struct sim_collector *me)
     if (me->healed) {
         return SIM_HABIT_GREEDY;
     }
-    uint32_t habit = weir_sim_choose(me->sim, WEIR_SIM_PEER, SIM_HABITS_COUNT);
-    uint32_t habits = me->options.habits & (sim_collector_datagrams(me) ? DATAGRAM_HABITS
-                                            : me->options.kind == SIM_COLLECTOR_RELP ? RELP_HABITS
-                                                                                     : UINT32_MAX);
-    return (habits >> habit & 1) != 0 ? (enum sim_habit)habit : SIM_HABIT_GREEDY;
+    uint32_t habits = me->options.habits & ALL_HABITS & ~(1u << SIM_HABIT_GREEDY);
+    uint32_t answer = weir_sim_choose(me->sim, WEIR_SIM_PEER, SIM_HABITS_COUNT);
+    if (answer == 0 || habits == 0) {
+        return SIM_HABIT_GREEDY;
+    }
+    uint32_t index = (answer - 1) % (uint32_t)__builtin_popcount(habits);
+    for (; index > 0; index--) {
+        habits &= habits - 1;
+    }
+    uint32_t habit = (uint32_t)__builtin_ctz(habits);
+    uint32_t fitting = sim_collector_datagrams(me)              ? DATAGRAM_HABITS
+                       : me->options.kind == SIM_COLLECTOR_RELP ? RELP_HABITS
+                                                                : UINT32_MAX;
+    return (fitting >> habit & 1) != 0 ? (enum sim_habit)habit : SIM_HABIT_GREEDY;
 }
 
 // A place for one more: where there is none, the one that has been silent for longest ends.
@@ -125,6 +135,10 @@ static bool habit_show(struct sim_collector *me, struct collector_connection *co
             return false;
         }
         connection_part(me, connection);
+        if (sim_collector_below(me, 2) != 0) { // at once: the writer may be about to ask why
+            sim_connection_close(me, connection, SIM_END_BROKEN);
+            return false;
+        }
         connection->pause_until_ns = sim_collector_now(me) + sim_collector_time(me, MS);
         break;
     case SIM_HABIT_TALK: {

@@ -177,7 +177,7 @@ static bool host_trouble(struct sim_host *me)
     uint64_t step_ns = plan->trouble_ns / 16 + 1;
     // A leap of the clock may reach the end at once: some trouble there is in any case.
     for (uint32_t round = 0; (round < ROUNDS_MIN || sim_host_now(me) < me->trouble_end_ns) &&
-                             (closes || host_logging(me));
+                             (closes || plan->lasts || host_logging(me));
          round++) {
         struct weir_metrics metrics;
         sim_host_rest(me, 1 + sim_random_step(&me->random, (uint32_t)step_ns));

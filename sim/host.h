@@ -53,6 +53,7 @@ struct sim_host_plan {
     bool outage; // the first is down until everything was delivered
     bool moves;  // the name is that of all collectors, one after the other; only the last stays
     bool exact;  // nothing goes wrong: no fault, nothing sent twice, and the end comes soon
+    bool lasts;  // the trouble goes on when all is logged
     const char *name; // of the first collector's host; NULL: numeric
     uint64_t name_delay_ns;
     uint32_t producers, messages; // threads, and messages of each
@@ -75,6 +76,7 @@ struct sim_host_profile {
     uint32_t refuseds; // RELP: a set of 1u << enum weir_refused
     bool narrow;       // RELP: a window of a few messages and bytes, and large messages
     bool rude;         // collectors misbehave over most connections
+    bool lingering;    // what ends does so step by step, and the clock leaps from one to the next
     bool refuge;       // RELP: there are two or more, and only the first misbehaves, for good
     bool exact;        // nobody misbehaves, time limits are far away: see sim_host_plan
     bool levels;       // a list of two or more, '|' or ',' between them, and soon back
@@ -89,6 +91,7 @@ struct sim_host_profile {
     uint32_t messages_max; // of each producer
     bool gap_records;      // may be drawn
     bool tight;            // a buffer that fills soon
+    bool brief;            // little is logged, soon; the trouble is short, but goes on after that
     bool prompt;           // see sim_collector_options
     bool stalls;           // the stall timeout is short, and peers exceed it
     uint32_t collectors_max;

@@ -12,6 +12,8 @@
 #define GAP_BYTES_MAX 160
 // A time limit that nothing comes near.
 #define FAR_MS 3600000u
+// The longest trouble that is brief.
+#define BRIEF_MS_MAX 16
 // Beside the payload of each segment: its words and its index (writer/limits.h).
 #define SEGMENT_WORDS_BYTES 1024
 #define INDEX_ENTRY_BYTES 12
@@ -49,7 +51,7 @@ static void plan_times(struct weir_sim *sim, const struct sim_host_profile *prof
                        struct weir_pool_options *options)
 {
     options->flush_interval_ms = draw_scaled(sim, "flush_interval", 1, 50);
-    options->retry_interval_ms = draw_scaled(sim, "retry_interval", 1, 50);
+    options->retry_interval_ms = draw_scaled(sim, "retry_interval", 1, profile->brief ? 4 : 50);
     options->retry_interval_max_ms = options->retry_interval_ms * weir_sim_draw(sim, "cap", 1, 8);
     options->connect_timeout_ms = draw_scaled(sim, "connect_timeout", 2, 2000);
     if (profile->exact) {
@@ -69,7 +71,7 @@ static void plan_relp(struct weir_sim *sim, const struct sim_host_profile *profi
     options->window_messages = draw_scaled(sim, "window", 1, narrow ? 4 : 128);
     options->window_bytes = draw_scaled(sim, "window_bytes", 1, narrow ? 1024 : 65536);
     options->answer_timeout_ms =
-        profile->exact ? FAR_MS : draw_scaled(sim, "answer_timeout", 5, 2000);
+        profile->exact ? FAR_MS : draw_scaled(sim, "answer_timeout", 5, profile->brief ? 40 : 2000);
     options->refused = (enum weir_refused)draw_of(sim, "refused", profile->refuseds);
 }
 
@@ -146,13 +148,17 @@ static void plan_collectors(struct weir_sim *sim, const struct sim_host_profile 
     if (unruly > 0) {
         weir_sim_rate(sim, WEIR_SIM_PEER, per_million[unruly]);
     }
+    if (profile->lingering) {
+        weir_sim_rate(sim, WEIR_SIM_DELAY, per_million[weir_sim_draw(sim, "lingering", 0, 3)]);
+        weir_sim_rate(sim, WEIR_SIM_TIME, per_million[weir_sim_draw(sim, "leaps", 0, 2)]);
+    }
     uint32_t troubles = profile->exact ? 0 : weir_sim_draw(sim, "troubles", 0, 4);
     struct sim_collector_options collector = {
         .kind = kind,
         .habits = profile->habits == 0 ? UINT32_MAX : profile->habits,
         .window_messages = plan->options.window_messages,
         .unhurried = kind == SIM_COLLECTOR_RELP && !profile->exact,
-        .bytes_draw = draw_scaled(sim, "habit_bytes", 16, 4096),
+        .bytes_draw = draw_scaled(sim, "habit_bytes", 16, profile->brief ? 256 : 4096),
         .pause_ns = MS * draw_scaled(sim, "pause", 1, 32),
         .rest_ns = MS * draw_scaled(sim, "rest", 1, 64),
         .troubles = troubles,
@@ -200,6 +206,7 @@ static void plan_tricks(struct weir_sim *sim, const struct sim_host_profile *pro
                         struct sim_host_plan *plan)
 {
     plan->exact = profile->exact;
+    plan->lasts = profile->brief && !profile->exact;
     plan->routed = profile->levels;
     plan->outage = profile->outage;
     plan->moves = profile->moves;
@@ -214,11 +221,13 @@ static void plan_tricks(struct weir_sim *sim, const struct sim_host_profile *pro
 static void plan_traffic(struct weir_sim *sim, const struct sim_host_profile *profile,
                          struct sim_host_plan *plan)
 {
-    static const uint64_t trouble_ms_max[SIM_PACES_COUNT] = {64, 64, 128, 2000};
+    static const uint32_t trouble_ms_max[SIM_PACES_COUNT] = {64, 64, 128, 2000};
     plan->producers = weir_sim_draw(sim, "producers", 1, profile->producers_max);
     plan->messages = draw_scaled(sim, "messages", 1, profile->messages_max);
-    plan->pace = (enum sim_pace)weir_sim_draw(sim, "pace", 0, SIM_PACES_COUNT - 1);
-    plan->trouble_ns = MS * draw_scaled(sim, "trouble", 1, (uint32_t)trouble_ms_max[plan->pace]);
+    uint32_t pace_max = profile->brief ? SIM_PACE_BRISK : SIM_PACES_COUNT - 1;
+    plan->pace = (enum sim_pace)weir_sim_draw(sim, "pace", 0, pace_max);
+    uint32_t trouble_ms = profile->brief ? BRIEF_MS_MAX : trouble_ms_max[plan->pace];
+    plan->trouble_ns = MS * draw_scaled(sim, "trouble", 1, trouble_ms);
     plan->close_timeout_ms = weir_sim_draw(sim, "close_at_once", 0, 3) == 3
                                  ? 0
                                  : draw_scaled(sim, "close_timeout", 1, 500);

@@ -289,7 +289,8 @@ static void unix_purge_later(struct weir_sim *sim, void *target, uint64_t number
 // When the steps of a close happen, from its beginning.
 static const struct {
     uint32_t hangup_ns, purge_ns;
-} unix_deaths[] = {{0, 0}, {0, 100}, {0, 10000}, {100, 200}, {10000, 10000}, {10000, 20000}};
+} unix_deaths[] = {{0, 0},         {0, 100},       {0, 10000}, {100, 200},
+                   {10000, 10000}, {10000, 20000}, {500, 500}, {1000, 1000}};
 
 static void unix_close(struct weir_sim *sim, struct sim_socket *socket)
 {

@@ -27,6 +27,7 @@
     X(pool)                                                                                        \
     X(relp)                                                                                        \
     X(failover)                                                                                    \
+    X(brief) /* the writer's, of a few messages only */                                            \
     X(progress)                                                                                    \
     X(stats)                                                                                       \
     X(example) /* the worked example of the documentation: a wrong hand-over */
