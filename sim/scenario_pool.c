@@ -218,16 +218,16 @@ static void pool_tcp(struct weir_sim *sim)
 
 // ---- Slow but steady: it never stands still for as long as the stall timeout ----
 
-// 40 kB/s, and more to send all the time; looked at before the first epoch is over, since up to
+// 120 kB/s, and more to send all the time; looked at before the first epoch is over, since up to
 // then nothing is confirmed that would show the writer that the peer lives.
 static void pool_slow(struct weir_sim *sim)
 {
     struct weir_pool_options options;
     weir_pool_options_init(&options);
-    struct bench bench = {.reader = {.bytes_max = 4096, .pause_ns = SECOND_NS / 10}};
+    struct bench bench = {.reader = {.bytes_max = 4096, .pause_ns = SECOND_NS / 30}};
     options.buffer_bytes_max = 8u << 20;
     options.flush_limit_bytes = 4096;
-    options.stall_timeout_ms = 10000;
+    options.stall_timeout_ms = 3333;
     options.epoch_interval_ms = FAR_MS;
     bench_open(&bench, sim, &options, true);
     char message[MESSAGE_BYTES_MAX];
@@ -235,7 +235,7 @@ static void pool_slow(struct weir_sim *sim)
     for (uint32_t i = 0; i < 300; i++) {
         weir_sim_check(sim, weir_log(bench.pool, message, sizeof message - 1) == 0,
                        "refused-with-room");
-        weir_sim_sleep(sim, SECOND_NS / 25);
+        weir_sim_sleep(sim, SECOND_NS / 75);
     }
     struct weir_metrics metrics;
     weir_pool_stats(bench.pool, &metrics);

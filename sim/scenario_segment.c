@@ -424,6 +424,7 @@ const struct weir_sim_scenario sim_scenarios_segment[] = {
     {.name = "segment-stack",
      .about = "the stack of free segments: nobody pops one that another has",
      .run = segment_stack,
-     .kinds = SCENARIO_MEMORY_KINDS},
+     .kinds = SCENARIO_MEMORY_KINDS,
+     .weight = 30},
     PROFILES(PROFILE_ENTRY){.name = NULL}};
 #undef PROFILE_ENTRY

@@ -237,6 +237,7 @@ const struct weir_sim_scenario sim_scenarios_stream[] = {
      .kinds = SCENARIO_RUNTIME_KINDS | 1u << WEIR_SIM_RESOURCE | 1u << WEIR_SIM_CONNECT |
               1u << WEIR_SIM_RECV | 1u << WEIR_SIM_DELAY,
      .probes = dial_probes,
-     .probe_seeds = 1000},
+     .probe_seeds = 1000,
+     .weight = 10},
     {0},
 };
