@@ -149,6 +149,6 @@ const struct weir_sim_scenario sim_scenarios_protocol[] = {
      .run = idle_thief,
      .kinds = SCENARIO_MEMORY_KINDS,
      .fine_only = true,
-     .weight = 100},
+     .weight = 160},
     {0},
 };
