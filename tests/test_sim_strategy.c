@@ -414,7 +414,7 @@ static void test_delays_are_few_and_skip_one_thread(void **state)
 // ---- Seeds that switch at calls alone ----
 
 // Before atomic operations these are never switched; the decision counts all the same, so that a
-// replay, which asks at each of them, numbers its deviations alike. Others answer as they always do.
+// replay, which asks at each of them, numbers its deviations alike. Others answer as always.
 static void test_a_third_of_the_seeds_switches_at_calls_where_there_are_peers(void **state)
 {
     (void)state;
