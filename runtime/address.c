@@ -6,12 +6,13 @@
 #include <sys/un.h>
 
 #include "runtime/assert.h"
+#include "runtime/cold.h"
 #include "runtime/stream.h"
 #include "weir.h"
 
 _Static_assert(sizeof(struct sockaddr_un) <= sizeof(((struct weir_address *)0)->bytes), "fits");
 
-int weir_address_unix(struct weir_address *address, const char *path)
+WEIR_COLD int weir_address_unix(struct weir_address *address, const char *path)
 {
     struct sockaddr_un native = {.sun_family = AF_UNIX};
     size_t path_bytes = strlen(path);
@@ -34,7 +35,7 @@ int weir_address_unix(struct weir_address *address, const char *path)
     return 0;
 }
 
-int weir_address_family(const struct weir_address *address)
+WEIR_COLD int weir_address_family(const struct weir_address *address)
 {
     sa_family_t family = 0;
     weir_assert(address->bytes_count >= sizeof(family));

@@ -2,9 +2,11 @@
 #ifndef WEIR_RUNTIME_ASSERT_H
 #define WEIR_RUNTIME_ASSERT_H
 
+#include "runtime/cold.h"
+
 // Prints one line naming the broken condition to standard error and aborts. In a file of its own
 // (os_linux_assert.c), so that a simulator can supply another one and report the seed.
-_Noreturn void weir_assert_failed(const char *condition, const char *file, int line);
+WEIR_COLD _Noreturn void weir_assert_failed(const char *condition, const char *file, int line);
 
 #define weir_assert(condition)                                                                     \
     (__builtin_expect(!(condition), 0) ? weir_assert_failed(#condition, __FILE__, __LINE__)        \

@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 
 #include "runtime/assert.h"
+#include "runtime/cold.h"
 #include "runtime/runtime.h"
 #include "runtime/stream.h"
 #include "runtime/wait.h"
@@ -56,7 +57,8 @@ static int connect_outcome(const struct weir_stream *stream)
     return state & (WEIR_WRITABLE | WEIR_HANGUP | WEIR_FAULT) ? 0 : -EAGAIN;
 }
 
-static enum weir_poll connect_poll(struct weir_future *future, struct weir_context *context)
+WEIR_COLD static enum weir_poll connect_poll(struct weir_future *future,
+                                             struct weir_context *context)
 {
     struct weir_connect *connect = (struct weir_connect *)future;
     if (future->resume == WEIR_RESUME_EXIT) {
@@ -93,8 +95,8 @@ static enum weir_poll connect_poll(struct weir_future *future, struct weir_conte
     return WEIR_PENDING;
 }
 
-void weir_connect_init(struct weir_connect *connect, struct weir_stream *stream,
-                       const struct weir_address *address, int type)
+WEIR_COLD void weir_connect_init(struct weir_connect *connect, struct weir_stream *stream,
+                                 const struct weir_address *address, int type)
 {
     weir_assert(stream != NULL);
     weir_assert(type == SOCK_STREAM || type == SOCK_DGRAM);

@@ -4,16 +4,17 @@
 // it has something to undo.
 #include <stdio.h>
 
+#include "runtime/cold.h"
 #include "runtime/timer.h"
 #include "runtime/wait.h"
 #include "runtime/worker.h"
 
-const char *weir_version(void)
+WEIR_COLD const char *weir_version(void)
 {
     return WEIR_VERSION;
 }
 
-const char *weir_error_text(int code)
+WEIR_COLD const char *weir_error_text(int code)
 {
     if (code >= 0) {
         return "no error";
@@ -29,7 +30,7 @@ const char *weir_error_text(int code)
 
 // ---- Poll and drop ----
 
-void weir_resume_invalid(int32_t resume)
+WEIR_COLD void weir_resume_invalid(int32_t resume)
 {
     char text[96];
     (void)snprintf(text, sizeof text, "resume %d: an await inside a switch, or overwritten memory",
@@ -37,7 +38,7 @@ void weir_resume_invalid(int32_t resume)
     weir_assert_failed(text, __FILE__, __LINE__);
 }
 
-void weir_future_invalid(const struct weir_future *future)
+WEIR_COLD void weir_future_invalid(const struct weir_future *future)
 {
     weir_assert_failed(future->poll == NULL ? "a future that is not zeroed memory"
                                             : "a future that is not being cancelled",

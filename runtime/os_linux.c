@@ -14,6 +14,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "runtime/cold.h"
 #include "runtime/os_linux.h"
 
 // Headers older than the kernels they run on.
@@ -71,7 +72,7 @@ static void entropy_from_clock(unsigned char *bytes, size_t bytes_count)
     }
 }
 
-static void linux_entropy(void *self, void *bytes, size_t bytes_count)
+WEIR_COLD static void linux_entropy(void *self, void *bytes, size_t bytes_count)
 {
     (void)self;
     weir_assert(bytes != NULL || bytes_count == 0);
@@ -127,7 +128,7 @@ static void *map_aligned(size_t bytes, size_t alignment)
     return map + head;
 }
 
-static void *linux_alloc(void *self, size_t bytes, size_t alignment)
+WEIR_COLD static void *linux_alloc(void *self, size_t bytes, size_t alignment)
 {
     (void)self;
     weir_assert(bytes > 0);
@@ -147,7 +148,7 @@ static void *linux_alloc(void *self, size_t bytes, size_t alignment)
     return memory;
 }
 
-static void linux_release(void *self, void *memory, size_t bytes)
+WEIR_COLD static void linux_release(void *self, void *memory, size_t bytes)
 {
     (void)self;
     if (memory == NULL) {
@@ -163,7 +164,7 @@ static void linux_release(void *self, void *memory, size_t bytes)
 
 // ---- Fork guard ----
 
-static int linux_fork_guard_open(void *self, _Atomic uint32_t **word)
+WEIR_COLD static int linux_fork_guard_open(void *self, _Atomic uint32_t **word)
 {
     (void)self;
     weir_assert(word != NULL);
@@ -183,7 +184,7 @@ static int linux_fork_guard_open(void *self, _Atomic uint32_t **word)
     return 0;
 }
 
-static void linux_fork_guard_close(void *self, _Atomic uint32_t *word)
+WEIR_COLD static void linux_fork_guard_close(void *self, _Atomic uint32_t *word)
 {
     (void)self;
     weir_assert(word != NULL);
@@ -199,7 +200,7 @@ struct start {
     void *argument;
 };
 
-static void *thread_main(void *memory)
+WEIR_COLD static void *thread_main(void *memory)
 {
     struct start start = *(struct start *)memory;
     free(memory);
@@ -222,7 +223,8 @@ static void signals_block(sigset_t *before)
     weir_assert(result == 0);
 }
 
-static int linux_thread_start(void *self, uint64_t *thread, void (*entry)(void *), void *argument)
+WEIR_COLD static int linux_thread_start(void *self, uint64_t *thread, void (*entry)(void *),
+                                        void *argument)
 {
     (void)self;
     weir_assert(thread != NULL && entry != NULL);
@@ -258,13 +260,13 @@ static int linux_thread_start(void *self, uint64_t *thread, void (*entry)(void *
     return 0;
 }
 
-static int linux_thread_join(void *self, uint64_t thread)
+WEIR_COLD static int linux_thread_join(void *self, uint64_t thread)
 {
     (void)self;
     return -pthread_join((pthread_t)(uintptr_t)thread, NULL);
 }
 
-static int linux_thread_detach(void *self, uint64_t thread)
+WEIR_COLD static int linux_thread_detach(void *self, uint64_t thread)
 {
     (void)self;
     return -pthread_detach((pthread_t)(uintptr_t)thread);
@@ -306,7 +308,7 @@ static void linux_futex_wake(void *self, const _Atomic uint32_t *word, uint32_t 
 
 // ---- The struct ----
 
-struct weir_os weir_os_linux(void)
+WEIR_COLD struct weir_os weir_os_linux(void)
 {
     struct weir_os os = {
         .now_ns = linux_now_ns,

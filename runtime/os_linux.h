@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "runtime/assert.h"
+#include "runtime/cold.h"
 #include "runtime/os.h"
 
 #define NS_PER_S UINT64_C(1000000000)
@@ -23,8 +24,8 @@ static inline struct timespec timespec_of(uint64_t time_ns)
 }
 
 // Each fills in its functions. The poller's also sets `self`.
-void weir_os_linux_fill_poller(struct weir_os *os);
-void weir_os_linux_fill_socket(struct weir_os *os);
+WEIR_COLD void weir_os_linux_fill_poller(struct weir_os *os);
+WEIR_COLD void weir_os_linux_fill_socket(struct weir_os *os);
 
 // poll's and epoll's bits, which are the same, as a set of enum weir_readiness.
 uint32_t weir_os_linux_readiness(uint32_t events);

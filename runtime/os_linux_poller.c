@@ -9,6 +9,7 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
+#include "runtime/cold.h"
 #include "runtime/limits.h"
 #include "runtime/os_linux.h"
 
@@ -63,7 +64,7 @@ static int poller_watch(const struct weir_poller *poller, int fd, uint32_t event
     return errno_unless(epoll_ctl(poller->fd, EPOLL_CTL_ADD, fd, &event));
 }
 
-static int linux_poller_open(void *self, struct weir_poller *poller)
+WEIR_COLD static int linux_poller_open(void *self, struct weir_poller *poller)
 {
     (void)self;
     weir_assert(poller != NULL);
@@ -90,7 +91,7 @@ static int linux_poller_open(void *self, struct weir_poller *poller)
 
 // Only closes: in a forked child the epoll is still the parent's, and taking descriptors out of it
 // would blind the parent.
-static void linux_poller_close(void *self, struct weir_poller *poller)
+WEIR_COLD static void linux_poller_close(void *self, struct weir_poller *poller)
 {
     (void)self;
     weir_assert(poller != NULL && poller->fd >= 0);
@@ -98,14 +99,15 @@ static void linux_poller_close(void *self, struct weir_poller *poller)
     *poller = (struct weir_poller){.fd = -1, .wake_fd = -1, .timer_fd = -1};
 }
 
-static int linux_poller_add(void *self, const struct weir_poller *poller, int fd, uint64_t token)
+WEIR_COLD static int linux_poller_add(void *self, const struct weir_poller *poller, int fd,
+                                      uint64_t token)
 {
     (void)self;
     weir_assert(poller != NULL && token != WEIR_TOKEN_INTERNAL);
     return poller_watch(poller, fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP, token);
 }
 
-static int linux_poller_remove(void *self, const struct weir_poller *poller, int fd)
+WEIR_COLD static int linux_poller_remove(void *self, const struct weir_poller *poller, int fd)
 {
     (void)self;
     weir_assert(poller != NULL);
@@ -173,7 +175,7 @@ static void linux_poller_wake(void *self, const struct weir_poller *poller)
     errno = error;
 }
 
-static int poller_add_timer(struct weir_poller *poller)
+WEIR_COLD static int poller_add_timer(struct weir_poller *poller)
 {
     int fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
     if (fd < 0) {

@@ -12,6 +12,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "runtime/cold.h"
 #include "runtime/os_linux.h"
 
 // The kernel's UIO_MAXIOV, which refuses more with EMSGSIZE. A stream takes the rest with the next
@@ -36,20 +37,20 @@ _Static_assert(WEIR_SHUTDOWN_READ == (int)SHUT_RD && WEIR_SHUTDOWN_WRITE == (int
 
 // ---- Sockets ----
 
-static int linux_socket_open(void *self, int family, int type)
+WEIR_COLD static int linux_socket_open(void *self, int family, int type)
 {
     (void)self;
     return errno_unless(socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
 }
 
-static int linux_socket_bind(void *self, int fd, const struct weir_address *address)
+WEIR_COLD static int linux_socket_bind(void *self, int fd, const struct weir_address *address)
 {
     (void)self;
     weir_assert(address != NULL && address->bytes_count <= sizeof address->bytes);
     return errno_unless(bind(fd, (const struct sockaddr *)address->bytes, address->bytes_count));
 }
 
-static int linux_socket_listen(void *self, int fd, int backlog)
+WEIR_COLD static int linux_socket_listen(void *self, int fd, int backlog)
 {
     (void)self;
     return errno_unless(listen(fd, backlog));
@@ -66,7 +67,7 @@ static int linux_socket_accept(void *self, int fd)
 }
 
 // Not retried: an interrupted connect goes on by itself and a second one would say EALREADY.
-static int linux_socket_connect(void *self, int fd, const struct weir_address *address)
+WEIR_COLD static int linux_socket_connect(void *self, int fd, const struct weir_address *address)
 {
     (void)self;
     weir_assert(address != NULL && address->bytes_count <= sizeof address->bytes);
@@ -100,20 +101,20 @@ static int64_t linux_socket_recv(void *self, int fd, void *bytes, size_t bytes_m
     return count < 0 ? -errno : (int64_t)count;
 }
 
-static int linux_socket_shutdown(void *self, int fd, enum weir_socket_shutdown how)
+WEIR_COLD static int linux_socket_shutdown(void *self, int fd, enum weir_socket_shutdown how)
 {
     (void)self;
     return errno_unless(shutdown(fd, (int)how));
 }
 
 // Not retried: the number is free again even after EINTR and may be another thread's by now.
-static int linux_socket_close(void *self, int fd)
+WEIR_COLD static int linux_socket_close(void *self, int fd)
 {
     (void)self;
     return errno_unless(close(fd));
 }
 
-static int linux_socket_error(void *self, int fd)
+WEIR_COLD static int linux_socket_error(void *self, int fd)
 {
     (void)self;
     int error = 0;
@@ -174,7 +175,8 @@ static int option_keepalive(int fd, int idle_s)
     return result;
 }
 
-static int linux_socket_option(void *self, int fd, enum weir_socket_option option, int value)
+WEIR_COLD static int linux_socket_option(void *self, int fd, enum weir_socket_option option,
+                                         int value)
 {
     (void)self;
     switch (option) {
@@ -188,7 +190,7 @@ static int linux_socket_option(void *self, int fd, enum weir_socket_option optio
     return -ENOPROTOOPT;
 }
 
-static int linux_socket_address(void *self, int fd, struct weir_address *address)
+WEIR_COLD static int linux_socket_address(void *self, int fd, struct weir_address *address)
 {
     (void)self;
     weir_assert(address != NULL);
@@ -230,8 +232,8 @@ static bool address_of(struct weir_address *address, const struct addrinfo *entr
 
 // One socket type, because getaddrinfo repeats each address for every type. No AI_ADDRCONFIG: it
 // hides "localhost" on a machine, or in a container, that has nothing but a loopback.
-static int linux_resolve(void *self, const char *host, uint16_t port, bool numeric,
-                         struct weir_address *addresses, uint32_t addresses_max)
+WEIR_COLD static int linux_resolve(void *self, const char *host, uint16_t port, bool numeric,
+                                   struct weir_address *addresses, uint32_t addresses_max)
 {
     (void)self;
     weir_assert(host != NULL && addresses != NULL && addresses_max > 0);

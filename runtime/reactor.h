@@ -15,6 +15,7 @@
 
 #include <stdatomic.h>
 
+#include "runtime/cold.h"
 #include "runtime/limits.h"
 #include "runtime/os.h"
 #include "weir.h"
@@ -51,20 +52,22 @@ struct weir_reactor {
 };
 
 // returns  0, or -errno from opening the poller.
-int weir_reactor_init(struct weir_reactor *reactor, const struct weir_os *os);
+WEIR_COLD int weir_reactor_init(struct weir_reactor *reactor, const struct weir_os *os);
 
 // Closes the poller and frees the sources; descriptors still watched are left open. Takes no lock,
 // so that a forked child may call it. Nothing happens to a zeroed reactor.
-void weir_reactor_deinit(struct weir_reactor *reactor);
+WEIR_COLD void weir_reactor_deinit(struct weir_reactor *reactor);
 
 // Watches a descriptor in both directions.
 //   returns  0; WEIR_ELIMIT WEIR_SOURCES_MAX are watched; WEIR_EMEMORY; -errno from the poller.
-int weir_reactor_add(struct weir_reactor *reactor, int fd, uint32_t *source, uint32_t *generation);
+WEIR_COLD int weir_reactor_add(struct weir_reactor *reactor, int fd, uint32_t *source,
+                               uint32_t *generation);
 
 // Stops watching; to be called before the descriptor is closed. Waiters are forgotten, not woken.
 // Not to be called in a forked child: the poller is shared with the parent, whose watch it would
 // end.
-void weir_reactor_remove(struct weir_reactor *reactor, uint32_t source, uint32_t generation);
+WEIR_COLD void weir_reactor_remove(struct weir_reactor *reactor, uint32_t source,
+                                   uint32_t generation);
 
 // Whether `direction` (WEIR_READABLE or WEIR_WRITABLE) is thought ready; maybe wrongly. true: *tick
 // says which readiness this is. false: `waker` replaces whoever waited and is woken once at the

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "runtime/assert.h"
+#include "runtime/cold.h"
 #include "runtime/lock.h"
 #include "runtime/runtime.h"
 #include "runtime/wait.h"
@@ -104,7 +105,7 @@ static bool block_closing(struct weir_lookup_block *block)
     return closing;
 }
 
-static void lookup_thread(void *argument)
+WEIR_COLD static void lookup_thread(void *argument)
 {
     struct weir_lookup_block *block = argument;
     bool worked = false;
@@ -268,7 +269,8 @@ static enum weir_poll resolve_cancel(struct weir_resolve *resolve, struct weir_c
     return weir_leaf_done(&resolve->future, WEIR_ECANCELED);
 }
 
-static enum weir_poll resolve_poll(struct weir_future *future, struct weir_context *context)
+WEIR_COLD static enum weir_poll resolve_poll(struct weir_future *future,
+                                             struct weir_context *context)
 {
     struct weir_resolve *resolve = (struct weir_resolve *)future;
     switch (future->resume) {
@@ -280,7 +282,7 @@ static enum weir_poll resolve_poll(struct weir_future *future, struct weir_conte
     }
 }
 
-int weir_resolve_init(struct weir_resolve *resolve, const char *host, uint16_t port)
+WEIR_COLD int weir_resolve_init(struct weir_resolve *resolve, const char *host, uint16_t port)
 {
     size_t host_bytes = strlen(host);
     memset(resolve, 0, sizeof(*resolve));

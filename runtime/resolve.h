@@ -10,6 +10,7 @@
 
 #include <stdatomic.h>
 
+#include "runtime/cold.h"
 #include "runtime/limits.h"
 #include "runtime/os.h"
 #include "weir.h"
@@ -51,14 +52,14 @@ struct weir_lookups {
 };
 
 // Cannot fail and allocates nothing.
-void weir_lookups_init(struct weir_lookups *lookups, const struct weir_os *os);
+WEIR_COLD void weir_lookups_init(struct weir_lookups *lookups, const struct weir_os *os);
 
 // Ends the thread: waits for it when it is idle, lets go of it when it is inside a lookup. From
 // then on it touches nothing of the runtime. To be called when the workers have stopped and the
 // tasks are dropped, before the tasks' memory is freed. Nothing happens to a zeroed one.
-void weir_lookups_deinit(struct weir_lookups *lookups);
+WEIR_COLD void weir_lookups_deinit(struct weir_lookups *lookups);
 
 // The same in a forked child, where the thread does not exist: only gives back the memory.
-void weir_lookups_deinit_forked(struct weir_lookups *lookups);
+WEIR_COLD void weir_lookups_deinit_forked(struct weir_lookups *lookups);
 
 #endif

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "runtime/assert.h"
+#include "runtime/cold.h"
 #include "runtime/lock.h"
 
 static void runtime_free(struct weir_runtime *runtime)
@@ -61,7 +62,8 @@ static int runtime_start_threads(struct weir_runtime *runtime)
     return 0;
 }
 
-int weir_runtime_create(struct weir_runtime **out, const struct weir_runtime_options *options)
+WEIR_COLD int weir_runtime_create(struct weir_runtime **out,
+                                  const struct weir_runtime_options *options)
 {
     *out = NULL;
     if (options->workers > WEIR_WORKERS_MAX) {
@@ -98,7 +100,7 @@ int weir_runtime_create(struct weir_runtime **out, const struct weir_runtime_opt
     return 0;
 }
 
-static void task_drop(struct weir_task *task, void *argument)
+WEIR_COLD static void task_drop(struct weir_task *task, void *argument)
 {
     struct weir_context *context = argument;
     uint64_t state = atomic_load_explicit(&task->state, memory_order_acquire); // [T2]
@@ -109,7 +111,7 @@ static void task_drop(struct weir_task *task, void *argument)
     weir_drop(weir_task_future(task), context);
 }
 
-void weir_runtime_destroy(struct weir_runtime *runtime)
+WEIR_COLD void weir_runtime_destroy(struct weir_runtime *runtime)
 {
     if (weir_runtime_forked(runtime)) {
         weir_lookups_deinit_forked(&runtime->lookups);
@@ -127,7 +129,7 @@ void weir_runtime_destroy(struct weir_runtime *runtime)
     runtime_free(runtime);
 }
 
-int weir_backend_fd(struct weir_runtime *runtime)
+WEIR_COLD int weir_backend_fd(struct weir_runtime *runtime)
 {
     return runtime->threads_count == 0 ? runtime->reactor.poller.fd : -EINVAL;
 }
@@ -149,7 +151,7 @@ static uint64_t stat_read(_Atomic uint64_t *counter)
     return atomic_load_explicit(counter, memory_order_relaxed);
 }
 
-void weir_runtime_stats(struct weir_runtime *runtime, struct weir_runtime_stats *stats)
+WEIR_COLD void weir_runtime_stats(struct weir_runtime *runtime, struct weir_runtime_stats *stats)
 {
     memset(stats, 0, sizeof(*stats));
     stats->spawned = stat_read(&runtime->outside_spawned);

@@ -130,12 +130,12 @@ static void task_complete(struct weir_worker *worker, struct weir_task *task)
     case WEIR_TASK_WAKE: {
         struct weir_waker joiner = task->joiner;
         if (weir_task_joiner_woken(task) == WEIR_TASK_RELEASE) {
-            task_release(worker, task);
+            weir_slab_release(&worker->slab, task);
         }
         weir_context_wake(&worker->context, joiner);
         break;
     }
-    case WEIR_TASK_RELEASE: task_release(worker, task); break;
+    case WEIR_TASK_RELEASE: weir_slab_release(&worker->slab, task); break;
     default: break;
     }
 }

@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 
 #include "runtime/assert.h"
+#include "runtime/cold.h"
 #include "runtime/runtime.h"
 #include "runtime/stream.h"
 #include "runtime/wait.h"
@@ -27,7 +28,7 @@ static const struct weir_os *stream_os(const struct weir_stream *stream)
 
 // ---- Open and close ----
 
-int weir_stream_open(struct weir_stream *stream, struct weir_runtime *runtime, int fd)
+WEIR_COLD int weir_stream_open(struct weir_stream *stream, struct weir_runtime *runtime, int fd)
 {
     weir_assert(runtime != NULL);
     weir_assert(fd >= 0);
@@ -58,8 +59,8 @@ static int socket_listen(const struct weir_os *os, int fd, const struct weir_add
     return code;
 }
 
-int weir_stream_listen(struct weir_stream *stream, struct weir_runtime *runtime,
-                       const struct weir_address *address, int type, int backlog)
+WEIR_COLD int weir_stream_listen(struct weir_stream *stream, struct weir_runtime *runtime,
+                                 const struct weir_address *address, int type, int backlog)
 {
     weir_assert(runtime != NULL);
     weir_assert(type == SOCK_STREAM || type == SOCK_DGRAM);
@@ -79,7 +80,7 @@ int weir_stream_listen(struct weir_stream *stream, struct weir_runtime *runtime,
     return code;
 }
 
-void weir_stream_close(struct weir_stream *stream)
+WEIR_COLD void weir_stream_close(struct weir_stream *stream)
 {
     if (stream->runtime == NULL) {
         return;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "runtime/assert.h"
+#include "runtime/cold.h"
 
 // [T1] Whoever wakes publishes what it did before (release). Whoever finds the task not scheduled
 //      queues it, and queues order the rest; else the run that clears NOTIFIED sees it (acquire).
@@ -155,7 +156,7 @@ void weir_slab_deinit(struct weir_slab *slab)
 }
 
 // Cuts a new block into cells. Cell 0's place is the block's head.
-static int slab_grow(struct weir_slab *slab, uint32_t cell_class)
+WEIR_COLD static int slab_grow(struct weir_slab *slab, uint32_t cell_class)
 {
     struct weir_block *block = slab->os->alloc(slab->os->self, WEIR_BLOCK_BYTES, WEIR_BLOCK_BYTES);
     if (block == NULL) {

@@ -35,6 +35,7 @@
 #include <stdatomic.h>
 
 #include "runtime/assert.h"
+#include "runtime/cold.h"
 #include "runtime/limits.h"
 #include "runtime/os.h"
 #include "weir.h"
@@ -159,8 +160,9 @@ struct weir_slab {
     _Alignas(64) _Atomic(struct weir_task *) returned[WEIR_CELL_CLASSES];
 };
 
-void weir_slab_init(struct weir_slab *slab, struct weir_runtime *runtime, const struct weir_os *os);
-void weir_slab_deinit(struct weir_slab *slab);
+WEIR_COLD void weir_slab_init(struct weir_slab *slab, struct weir_runtime *runtime,
+                              const struct weir_os *os);
+WEIR_COLD void weir_slab_deinit(struct weir_slab *slab);
 
 // A cell whose frame holds a copy of the future, LIVE and NOTIFIED, in no queue yet.
 //   returns  0; WEIR_ELIMIT; WEIR_EMEMORY.
@@ -177,7 +179,7 @@ static inline struct weir_block *weir_task_block(struct weir_task *task)
 }
 
 // Calls `visit` for each LIVE cell.  threads  when nobody else uses the slab.
-void weir_slab_visit(struct weir_slab *slab, void (*visit)(struct weir_task *, void *),
-                     void *argument);
+WEIR_COLD void weir_slab_visit(struct weir_slab *slab, void (*visit)(struct weir_task *, void *),
+                               void *argument);
 
 #endif

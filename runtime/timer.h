@@ -13,6 +13,7 @@
 #ifndef WEIR_RUNTIME_TIMER_H
 #define WEIR_RUNTIME_TIMER_H
 
+#include "runtime/cold.h"
 #include "runtime/os.h"
 
 #define WEIR_TICK_BITS 16
@@ -43,7 +44,7 @@ enum weir_timer_state { WEIR_TIMER_IDLE, WEIR_TIMER_ARMED, WEIR_TIMER_FIRED };
 
 // ---- The wheel alone: no lock, no clock ----
 
-void weir_wheel_init(struct weir_wheel *wheel, uint64_t now_ns);
+WEIR_COLD void weir_wheel_init(struct weir_wheel *wheel, uint64_t now_ns);
 
 // Files the timer by its deadline_ns, which weir_wheel_reaches.
 void weir_wheel_insert(struct weir_wheel *wheel, struct weir_timer *timer);
@@ -66,7 +67,8 @@ bool weir_wheel_reaches(uint64_t deadline_ns);
 
 // ---- A worker's timers ----
 
-void weir_timers_init(struct weir_timers *timers, const struct weir_os *os, uint64_t now_ns);
+WEIR_COLD void weir_timers_init(struct weir_timers *timers, const struct weir_os *os,
+                                uint64_t now_ns);
 
 // Arms a timer that is not armed, in the polling worker's wheel, for the polling task. One whose
 // deadline is out of reach is never fired and stays idle.

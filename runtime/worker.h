@@ -2,6 +2,7 @@
 #ifndef WEIR_RUNTIME_WORKER_H
 #define WEIR_RUNTIME_WORKER_H
 
+#include "runtime/cold.h"
 #include "runtime/inject.h"
 #include "runtime/park.h"
 #include "runtime/timer.h"
@@ -42,14 +43,15 @@ struct weir_worker {
     struct weir_parker parker;
 };
 
-void weir_worker_init(struct weir_worker *worker, struct weir_runtime *runtime, uint32_t index);
-void weir_worker_deinit(struct weir_worker *worker);
+WEIR_COLD void weir_worker_init(struct weir_worker *worker, struct weir_runtime *runtime,
+                                uint32_t index);
+WEIR_COLD void weir_worker_deinit(struct weir_worker *worker);
 
 // The thread's body: runs tasks until the runtime stops.
 void weir_worker_main(void *worker);
 
 // One turn of a host-driven worker: see weir_turn. Before the first one: weir_worker_turn_init.
-void weir_worker_turn_init(struct weir_worker *worker);
+WEIR_COLD void weir_worker_turn_init(struct weir_worker *worker);
 // It also ends when *until, if there is one, is not 0 any more.
 uint32_t weir_worker_turn(struct weir_worker *worker, uint32_t polls_max, uint64_t wait_max_ns,
                           const _Atomic uint32_t *until);

@@ -13,6 +13,7 @@
 #ifndef WEIR_WRITER_BACKOFF_H
 #define WEIR_WRITER_BACKOFF_H
 
+#include "runtime/cold.h"
 #include "weir.h"
 
 // Values only; private below.
@@ -24,13 +25,13 @@ struct weir_backoff {
 
 // Begins at the floor. A floor of 0 is taken as 1 (else it could never grow) and a cap below the
 // floor as the floor (then every wait is drawn from [floor/2, floor]).
-void weir_backoff_init(struct weir_backoff *backoff, uint64_t floor_ns, uint64_t cap_ns);
+WEIR_COLD void weir_backoff_init(struct weir_backoff *backoff, uint64_t floor_ns, uint64_t cap_ns);
 
 // Back to the floor, after a success.
 void weir_backoff_reset(struct weir_backoff *backoff);
 
 // Draws the next wait and doubles the step, up to the cap.
 //   units    random: 64 even bits. Returns nanoseconds.
-uint64_t weir_backoff_next(struct weir_backoff *backoff, uint64_t random);
+WEIR_COLD uint64_t weir_backoff_next(struct weir_backoff *backoff, uint64_t random);
 
 #endif

@@ -18,6 +18,7 @@
 
 #include <stdatomic.h>
 
+#include "runtime/cold.h"
 #include "weir_writer.h"
 
 struct weir_books {
@@ -37,6 +38,6 @@ struct weir_books_shown {
 // threads  the writer's task.
 void weir_books_show(struct weir_books_shown *shown, const struct weir_books *books);
 // The newest numbers, and never older ones than this thread has read before.      threads  any.
-void weir_books_read(const struct weir_books_shown *shown, struct weir_books *books);
+WEIR_COLD void weir_books_read(const struct weir_books_shown *shown, struct weir_books *books);
 
 #endif

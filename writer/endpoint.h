@@ -9,6 +9,7 @@
 #ifndef WEIR_WRITER_ENDPOINT_H
 #define WEIR_WRITER_ENDPOINT_H
 
+#include "runtime/cold.h"
 #include "runtime/limits.h"
 #include "weir.h"
 
@@ -39,15 +40,16 @@ struct weir_endpoint {
 //            terminated sentence on failure and "" on success; 256 bytes hold every one of them.
 //   returns  0; WEIR_EOPTION: malformed, and `why` says what is wrong and what would be right.
 //   threads  any.
-WEIR_MUST_USE int weir_endpoint_parse(struct weir_endpoint *out, const char *text, char *why,
-                                      size_t why_bytes);
+WEIR_COLD WEIR_MUST_USE int weir_endpoint_parse(struct weir_endpoint *out, const char *text,
+                                                char *why, size_t why_bytes);
 
 // Writes the canonical text; parsing it gives the same endpoint back.
 //   memory   `out` is always terminated when out_bytes > 0 (may be NULL when it is 0).
 //   returns  the length of the whole text without terminator, as snprintf does: it was cut when
 //            this is >= out_bytes. Always < WEIR_ENDPOINT_TEXT_BYTES_MAX.
 //   threads  any.
-size_t weir_endpoint_format(const struct weir_endpoint *endpoint, char *out, size_t out_bytes);
+WEIR_COLD size_t weir_endpoint_format(const struct weir_endpoint *endpoint, char *out,
+                                      size_t out_bytes);
 
 // Whether what is sent over it is one stream, in which messages need a frame, or datagrams.
 bool weir_transport_is_stream(enum weir_transport transport);

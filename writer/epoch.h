@@ -19,6 +19,7 @@
 #ifndef WEIR_WRITER_EPOCH_H
 #define WEIR_WRITER_EPOCH_H
 
+#include "runtime/cold.h"
 #include "writer/writer.h"
 
 // Whether the present connection is proven by epochs.
@@ -30,7 +31,7 @@ void weir_epoch_look(struct weir_writer *writer);
 
 // A peer that always dies before the end of an epoch proves nothing, and would get the same epoch
 // again and again: so epochs get half as long then, and longer again with each proof.
-void weir_epoch_adapt(struct weir_writer *writer, bool proven);
+WEIR_COLD void weir_epoch_adapt(struct weir_writer *writer, bool proven);
 
 // Whether everything up to the epoch's end is sent.
 static inline bool weir_epoch_full(const struct weir_writer *writer)

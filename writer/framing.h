@@ -19,6 +19,7 @@
 #ifndef WEIR_WRITER_FRAMING_H
 #define WEIR_WRITER_FRAMING_H
 
+#include "runtime/cold.h"
 #include "weir_writer.h"
 #include "writer/limits.h"
 
@@ -66,9 +67,9 @@ struct weir_framer {
 //            NULL when why_bytes is 0) receives a terminated sentence on failure, "" on success.
 //   returns  0; WEIR_EOPTION: a value out of range, a field unterminated or not printable.
 //   threads  any.
-WEIR_MUST_USE int weir_framer_init(struct weir_framer *framer,
-                                   const struct weir_framing_options *options, char *why,
-                                   size_t why_bytes);
+WEIR_COLD WEIR_MUST_USE int weir_framer_init(struct weir_framer *framer,
+                                             const struct weir_framing_options *options, char *why,
+                                             size_t why_bytes);
 
 // Computes how many bytes the frame of a message will take, exactly. Looks at the message's bytes
 // only under newline framing with ESCAPE or REFUSE.
@@ -98,7 +99,8 @@ size_t weir_framer_write(const struct weir_framer *framer, uint64_t wall_ns, uin
 // For a host that formats in place:
 //   room = [ prefix_bytes_max | payload_bytes_max | suffix_bytes ], payload at prefix_bytes_max.
 // The most that can stand before a payload of up to payload_bytes_max bytes, and what follows it.
-size_t weir_framer_prefix_bytes_max(const struct weir_framer *framer, size_t payload_bytes_max);
+size_t weir_framer_prefix_bytes_max(const struct weir_framer *framer,
+                                              size_t payload_bytes_max);
 size_t weir_framer_suffix_bytes(const struct weir_framer *framer);
 
 // Puts the frame around a payload that lies in the room: the prefix directly before it, so that the

@@ -5,6 +5,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "runtime/cold.h"
+
 // Model. The writer hands bytes to the kernel and feeds what the kernel says about them in here:
 // the size of each successful send, the outstanding count (SIOCOUTQ), whether the connection still
 // lived, and every error. Out comes a count of confirmed bytes, from the start of the connection,
@@ -94,7 +96,7 @@ struct weir_ledger {
 };
 
 // Starts the books of a new connection, on which nothing has been sent yet.
-void weir_ledger_init(struct weir_ledger *ledger, enum weir_ledger_kind kind);
+WEIR_COLD void weir_ledger_init(struct weir_ledger *ledger, enum weir_ledger_kind kind);
 
 // The count after a send that was not counted. Its cost is its payload, which is all but a few
 // hundredths of it where the send was large; the count before it does for no send after it.
@@ -118,13 +120,13 @@ uint64_t weir_ledger_sample(struct weir_ledger *ledger, uint64_t outstanding, bo
 // Tells of an error (an errno, with either sign) from any call on the socket: send, receive,
 // SO_ERROR. Those that cannot stand for lost bytes (0, EAGAIN, EINTR, no memory; EPIPE on UNIX) are
 // ignored.
-void weir_ledger_error(struct weir_ledger *ledger, int error);
+WEIR_COLD void weir_ledger_error(struct weir_ledger *ledger, int error);
 
 // Ends the books of a connection that is over, or is being given up. Take the count first and
 // SO_ERROR after it: a dying Unix peer sets the error, then empties the queue. Nothing may be sent
 // after.
 // Returns the final count of confirmed bytes; what lies beyond it must be sent again.
-uint64_t weir_ledger_died(struct weir_ledger *ledger, uint64_t outstanding, int so_error);
+WEIR_COLD uint64_t weir_ledger_died(struct weir_ledger *ledger, uint64_t outstanding, int so_error);
 
 // The proof that everything was read, for an orderly end. Four steps, in this order; calling one
 // out of turn is an assertion. UNIX: no condition. TCP: holds for a peer that does not call
@@ -134,13 +136,13 @@ uint64_t weir_ledger_died(struct weir_ledger *ledger, uint64_t outstanding, int 
 //   recv returned 0, after that           -> weir_ledger_end_of_stream (legal before, as a warning)
 //   outstanding count, after that         -> weir_ledger_emptied; while false, count again later
 //   SO_ERROR, after that, no call between -> weir_ledger_proven
-void weir_ledger_shutdown(struct weir_ledger *ledger);
-void weir_ledger_end_of_stream(struct weir_ledger *ledger);
+WEIR_COLD void weir_ledger_shutdown(struct weir_ledger *ledger);
+WEIR_COLD void weir_ledger_end_of_stream(struct weir_ledger *ledger);
 
 // Returns whether nothing was outstanding, so that SO_ERROR is the next thing to read.
-bool weir_ledger_emptied(struct weir_ledger *ledger, uint64_t outstanding);
+WEIR_COLD bool weir_ledger_emptied(struct weir_ledger *ledger, uint64_t outstanding);
 
 // Returns whether the peer process read everything; then all that was written is confirmed.
-bool weir_ledger_proven(struct weir_ledger *ledger, int so_error);
+WEIR_COLD bool weir_ledger_proven(struct weir_ledger *ledger, int so_error);
 
 #endif

@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 
 #include "runtime/assert.h"
+#include "runtime/cold.h"
 #include "writer/session.h"
 
 // Parts of one send. At 64 KiB a segment this is more than any socket takes at once.
@@ -111,7 +112,7 @@ void weir_link_break(struct weir_writer *me, enum weir_fault fault)
 }
 
 // An error from any call on the socket: the ledger hears of it in any case.
-static void link_error(struct weir_writer *me, int error, enum weir_fault fault)
+WEIR_COLD static void link_error(struct weir_writer *me, int error, enum weir_fault fault)
 {
     weir_assert(error < 0);
     if (me->ledger.step != WEIR_LEDGER_OVER) {
@@ -156,7 +157,7 @@ static bool link_read(struct weir_writer *me)
 
 // The peer is known to have ended its side: reads up to there, since an end that was read before
 // any error tells that the peer had read to ours.
-static void link_read_end(struct weir_writer *me)
+WEIR_COLD static void link_read_end(struct weir_writer *me)
 {
     for (uint32_t i = 0; i < READS_MAX && !me->peer_ended && me->broken == 0; i++) {
         if (!link_read(me)) {

@@ -5,21 +5,23 @@
 #ifndef WEIR_WRITER_LINK_H
 #define WEIR_WRITER_LINK_H
 
+#include "runtime/cold.h"
 #include "writer/writer.h"
 
 bool weir_link_is_unix(const struct weir_endpoint *endpoint);
 // Whether the error means that this host is short of something.
-bool weir_link_is_resource_error(int error);
+WEIR_COLD bool weir_link_is_resource_error(int error);
 // Whether confirmation leaves something that only the end-of-stream proof can tell.
 bool weir_link_needs_proof(const struct weir_writer *writer);
 
 // Starts looking an endpoint up; a Unix one is done at once, without the future.
-void weir_link_resolve(struct weir_resolve *resolve, const struct weir_endpoint *endpoint);
+WEIR_COLD void weir_link_resolve(struct weir_resolve *resolve,
+                                 const struct weir_endpoint *endpoint);
 // Starts connecting to resolve.addresses[address].
-void weir_link_dial(struct weir_writer *writer);
+WEIR_COLD void weir_link_dial(struct weir_writer *writer);
 
 // Sets the socket's options and starts its ledger.
-void weir_link_begin(struct weir_writer *writer);
+WEIR_COLD void weir_link_begin(struct weir_writer *writer);
 
 // Sends until nothing is left, the socket takes no more (`blocked`), a fair share is done, or it
 // breaks (`broken`).
@@ -39,14 +41,14 @@ void weir_link_receive(struct weir_writer *writer, struct weir_context *context)
 void weir_link_send_failed(struct weir_writer *writer, int error);
 
 // Marks the connection as over, for a reason.
-void weir_link_break(struct weir_writer *writer, enum weir_fault fault);
+WEIR_COLD void weir_link_break(struct weir_writer *writer, enum weir_fault fault);
 
 // Confirmed bytes of this connection, after a look / after the last look at a dead one.
 uint64_t weir_link_sample(struct weir_writer *writer);
-uint64_t weir_link_settle(struct weir_writer *writer);
+WEIR_COLD uint64_t weir_link_settle(struct weir_writer *writer);
 
 // Says that no more will come; then, whether everything is proven.
-void weir_link_shut(struct weir_writer *writer);
-bool weir_link_proof(struct weir_writer *writer);
+WEIR_COLD void weir_link_shut(struct weir_writer *writer);
+WEIR_COLD bool weir_link_proof(struct weir_writer *writer);
 
 #endif

@@ -10,6 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "runtime/cold.h"
+
 // X(name, label, meaning)
 #define WEIR_MACHINE_STATES(X)                                                                     \
     X(WEIR_STATE_DOWN, "down", "no connection; waits before the next attempt")                     \
@@ -74,7 +76,7 @@ struct weir_machine_row {
 };
 
 // The table, for the interpreter, the test that walks it, and the documentation.
-size_t weir_machine_rows(const struct weir_machine_row **rows);
+WEIR_COLD size_t weir_machine_rows(const struct weir_machine_row **rows);
 
 struct weir_machine_step {
     enum weir_state to;
@@ -85,6 +87,6 @@ struct weir_machine_step {
 struct weir_machine_step weir_machine_step(enum weir_state state, enum weir_event event,
                                            enum weir_guard guard);
 
-const char *weir_state_label(enum weir_state state);
+WEIR_COLD const char *weir_state_label(enum weir_state state);
 
 #endif

@@ -16,6 +16,7 @@
 
 #include <stdatomic.h>
 
+#include "runtime/cold.h"
 #include "weir_writer.h"
 #include "writer/books.h"
 
@@ -78,7 +79,8 @@ void weir_histogram_add(struct weir_histogram_counters *histogram, uint64_t ns);
 // Adds one writer's counters into a snapshot, and one to its `writers`. `accepted` stays as it is,
 // and `held` is short of it (modulo 2^64): the caller adds to both what the row counts when it is
 // read after this.
-void weir_counters_sum(const struct weir_counters *counters, struct weir_metrics *metrics);
+WEIR_COLD void weir_counters_sum(const struct weir_counters *counters,
+                                 struct weir_metrics *metrics);
 
 // A duration that per_mille thousandths of the values, rounded up to a whole value, were below.
 //   units    per_mille: 0..1000; 0 means the smallest value.

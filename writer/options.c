@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "runtime/assert.h"
+#include "runtime/cold.h"
 
 // How much of the operator's text a sentence repeats.
 #define OPTION_QUOTE_BYTES_MAX 64
@@ -364,8 +365,8 @@ static int option_refuse_unknown(const char *text, struct option_why why)
                          near ? option_table[nearest].option.name : "");
 }
 
-int weir_pool_options_set(struct weir_pool_options *options, const char *name, const char *value,
-                          char *why, size_t why_bytes)
+WEIR_COLD int weir_pool_options_set(struct weir_pool_options *options, const char *name,
+                                    const char *value, char *why, size_t why_bytes)
 {
     weir_assert(options != NULL && name != NULL);
     weir_assert(why != NULL || why_bytes == 0);
@@ -390,7 +391,7 @@ int weir_pool_options_set(struct weir_pool_options *options, const char *name, c
     return option_set_number(entry, options, text, refusal);
 }
 
-void weir_pool_options_init(struct weir_pool_options *options)
+WEIR_COLD void weir_pool_options_init(struct weir_pool_options *options)
 {
     weir_assert(options != NULL);
     memset(options, 0, sizeof(*options));

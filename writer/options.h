@@ -6,6 +6,7 @@
 #ifndef WEIR_WRITER_OPTIONS_H
 #define WEIR_WRITER_OPTIONS_H
 
+#include "runtime/cold.h"
 #include "writer/limits.h"
 
 #include "writer/endpoint.h"
@@ -23,14 +24,14 @@ struct weir_option {
 // The options in the order of the struct; NULL past the last.
 //   memory   constant.
 //   threads  any.
-const struct weir_option *weir_option_at(size_t index);
+WEIR_COLD const struct weir_option *weir_option_at(size_t index);
 
 // Checks every value by itself: numbers within their bounds, enum values known. Facility and
 // severity are left out, as nobody looks at them without a header.
 //   returns  0; WEIR_EOPTION: `why` names the option, its value and the bounds.
 //   threads  any.
-WEIR_MUST_USE int weir_pool_options_check_values(const struct weir_pool_options *options, char *why,
-                                                 size_t why_bytes);
+WEIR_COLD WEIR_MUST_USE int weir_pool_options_check_values(const struct weir_pool_options *options,
+                                                           char *why, size_t why_bytes);
 
 struct weir_pool_plan {
     struct weir_endpoint endpoints[WEIR_ENDPOINTS_MAX];
@@ -71,7 +72,8 @@ struct weir_pool_plan {
 //            "" on success; 384 bytes hold every one of them.
 //   returns  0; WEIR_EOPTION: `why` names the option, its value and what would be right.
 //   threads  any.
-WEIR_MUST_USE int weir_pool_options_check(const struct weir_pool_options *options,
-                                          struct weir_pool_plan *plan, char *why, size_t why_bytes);
+WEIR_COLD WEIR_MUST_USE int weir_pool_options_check(const struct weir_pool_options *options,
+                                                    struct weir_pool_plan *plan, char *why,
+                                                    size_t why_bytes);
 
 #endif

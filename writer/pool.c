@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "runtime/assert.h"
+#include "runtime/cold.h"
 #include "writer/append.h"
 
 #define MS UINT64_C(1000000)
@@ -26,7 +27,7 @@ static uint64_t pool_deadline_ns(const struct weir_pool *pool, uint64_t timeout_
 
 // ---- Opening ----
 
-static void pool_free(struct weir_pool *pool)
+WEIR_COLD static void pool_free(struct weir_pool *pool)
 {
     const struct weir_os *os = pool->os;
     if (pool->fork_guard != NULL) {
@@ -91,7 +92,7 @@ static void pool_wait_while(struct weir_pool *pool, const _Atomic uint32_t *word
 }
 
 // Ends the first `count` writers and waits for it. They end at the deadline at the latest.
-static void writers_close(struct weir_pool *pool, uint32_t count, uint64_t deadline_ns)
+WEIR_COLD static void writers_close(struct weir_pool *pool, uint32_t count, uint64_t deadline_ns)
 {
     for (uint32_t i = 0; i < count; i++) {
         (void)weir_row_shut(pool->writers[i].row, pool_now_ns(pool));
@@ -127,8 +128,8 @@ static int pool_start(struct weir_pool *pool)
     return 0;
 }
 
-int weir_pool_open(struct weir_pool **out, struct weir_runtime *runtime,
-                   const struct weir_pool_options *options, char *why, size_t why_bytes)
+WEIR_COLD int weir_pool_open(struct weir_pool **out, struct weir_runtime *runtime,
+                             const struct weir_pool_options *options, char *why, size_t why_bytes)
 {
     *out = NULL;
     struct weir_pool_plan plan;
@@ -188,7 +189,7 @@ static bool flush_done(struct weir_pool *pool, const uint64_t *targets)
     return true;
 }
 
-int weir_pool_flush(struct weir_pool *pool, uint64_t timeout_ms)
+WEIR_COLD int weir_pool_flush(struct weir_pool *pool, uint64_t timeout_ms)
 {
     if (weir_pool_forked(pool)) {
         return WEIR_EFORKED;
@@ -226,7 +227,7 @@ int weir_pool_flush(struct weir_pool *pool, uint64_t timeout_ms)
 
 // ---- Closing ----
 
-int weir_pool_close(struct weir_pool *pool, uint64_t timeout_ms)
+WEIR_COLD int weir_pool_close(struct weir_pool *pool, uint64_t timeout_ms)
 {
     if (weir_pool_forked(pool)) {
         return WEIR_EFORKED;
@@ -247,7 +248,7 @@ int weir_pool_close(struct weir_pool *pool, uint64_t timeout_ms)
     return verdict;
 }
 
-void weir_pool_destroy(struct weir_pool *pool)
+WEIR_COLD void weir_pool_destroy(struct weir_pool *pool)
 {
     if (pool == NULL) {
         return;

@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 
 #include "runtime/assert.h"
+#include "runtime/cold.h"
 #include "writer/link.h"
 #include "writer/watch.h"
 
@@ -147,7 +148,7 @@ static bool probe_holding(struct weir_writer *me, struct weir_context *context)
     return false;
 }
 
-static bool probe_step(struct weir_writer *me, struct weir_context *context)
+WEIR_COLD static bool probe_step(struct weir_writer *me, struct weir_context *context)
 {
     switch (me->probe.step) {
     case WEIR_PROBE_OFF: return probe_wait(me);

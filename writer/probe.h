@@ -21,6 +21,7 @@
 #ifndef WEIR_WRITER_PROBE_H
 #define WEIR_WRITER_PROBE_H
 
+#include "runtime/cold.h"
 #include "weir.h"
 
 struct weir_writer;
@@ -58,13 +59,13 @@ void weir_probe_look(struct weir_writer *writer, struct weir_context *context);
 // Whether it is, so that the proof at the end of the connection in use is a reason to go there.
 bool weir_probe_up(const struct weir_writer *writer);
 // Then, once that connection is over: has route.endpoint say where to, and which address is first.
-void weir_probe_return(struct weir_writer *writer);
+WEIR_COLD void weir_probe_return(struct weir_writer *writer);
 
 // Lets go of everything; to be called when a connection is over and no other follows at once.
-void weir_probe_drop(struct weir_writer *writer, struct weir_context *context);
+WEIR_COLD void weir_probe_drop(struct weir_writer *writer, struct weir_context *context);
 
 // The connection in use, or the attempt at it, is over: whether it had served. For those that came
 // of a return.
-void weir_probe_judge(struct weir_writer *writer, bool served);
+WEIR_COLD void weir_probe_judge(struct weir_writer *writer, bool served);
 
 #endif

@@ -17,6 +17,7 @@
 #ifndef WEIR_WRITER_RELP_H
 #define WEIR_WRITER_RELP_H
 
+#include "runtime/cold.h"
 #include "weir.h"
 #include "writer/limits.h"
 
@@ -39,8 +40,8 @@ void weir_relp_number_write(unsigned char *to, uint32_t number);
 
 // Write the frames that begin and end a session; `to` has WEIR_RELP_FRAME_BYTES_MAX bytes.
 //   returns  their length.
-size_t weir_relp_open_write(char *to, uint32_t number);
-size_t weir_relp_close_write(char *to, uint32_t number);
+WEIR_COLD size_t weir_relp_open_write(char *to, uint32_t number);
+WEIR_COLD size_t weir_relp_close_write(char *to, uint32_t number);
 
 // ---- What the server says ----
 
@@ -71,10 +72,10 @@ struct weir_relp_parser {
 enum weir_relp_event weir_relp_parse(struct weir_relp_parser *parser, const unsigned char *bytes,
                                      size_t bytes_count, size_t *used);
 // What was wrong, in a few words, constant; NULL: nothing.
-const char *weir_relp_reason(const struct weir_relp_parser *parser);
+WEIR_COLD const char *weir_relp_reason(const struct weir_relp_parser *parser);
 // Whether the answer just read agrees to what weir_relp_open_write offers: 200, version 0, syslog.
 //   returns  NULL; or why not, in a few words, constant.
-const char *weir_relp_open_refused(const struct weir_relp_parser *parser);
+WEIR_COLD const char *weir_relp_open_refused(const struct weir_relp_parser *parser);
 
 // ---- Messages without an answer ----
 
@@ -89,7 +90,7 @@ struct weir_relp_window {
 };
 
 // Empty; the next frame has the number after `number`.
-void weir_relp_window_init(struct weir_relp_window *window, uint32_t number);
+WEIR_COLD void weir_relp_window_init(struct weir_relp_window *window, uint32_t number);
 // Adds a frame at the end; there must be room.
 //   returns  its number.
 uint32_t weir_relp_window_add(struct weir_relp_window *window);

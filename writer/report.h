@@ -20,6 +20,7 @@
 #ifndef WEIR_WRITER_REPORT_H
 #define WEIR_WRITER_REPORT_H
 
+#include "runtime/cold.h"
 #include "weir_writer.h"
 #include "writer/limits.h"
 
@@ -63,12 +64,12 @@ struct weir_report {
 };
 
 // A fault at the present endpoint.
-void weir_report_fault(struct weir_writer *writer, enum weir_fault fault);
+WEIR_COLD void weir_report_fault(struct weir_writer *writer, enum weir_fault fault);
 // The present endpoint is connected.
-void weir_report_connected(struct weir_writer *writer);
+WEIR_COLD void weir_report_connected(struct weir_writer *writer);
 // Looks for losses, says what is due, and sets WEIR_ALARM_REPORT to when that is next.
 void weir_report_look(struct weir_writer *writer);
 // The writer ends: says everything that is left.
-void weir_report_end(struct weir_writer *writer);
+WEIR_COLD void weir_report_end(struct weir_writer *writer);
 
 #endif

@@ -17,6 +17,7 @@
 #ifndef WEIR_WRITER_ROUTE_H
 #define WEIR_WRITER_ROUTE_H
 
+#include "runtime/cold.h"
 #include "weir.h"
 #include "writer/limits.h"
 
@@ -40,21 +41,21 @@ enum weir_route_move {
 
 // Begins at the first choice.
 //   levels   never falling; copied. endpoints_count: 1 to WEIR_ENDPOINTS_MAX.
-void weir_route_init(struct weir_route *route, const uint8_t *levels, uint32_t endpoints_count,
-                     uint32_t number);
+WEIR_COLD void weir_route_init(struct weir_route *route, const uint8_t *levels,
+                               uint32_t endpoints_count, uint32_t number);
 
 // The endpoint came to nothing: no address, no connection, or one that brought nothing forward.
 //   returns  true: so has every other since the last wait; wait before the next is tried.
-bool weir_route_failed(struct weir_route *route);
+WEIR_COLD bool weir_route_failed(struct weir_route *route);
 // The connection served and is over. A wait comes before the next is tried.
-void weir_route_broke(struct weir_route *route);
+WEIR_COLD void weir_route_broke(struct weir_route *route);
 // The connection served, and another one to the same endpoint follows it at once.
-void weir_route_again(struct weir_route *route);
+WEIR_COLD void weir_route_again(struct weir_route *route);
 // The connection served, and one to this endpoint, which is preferred, follows it at once.
-void weir_route_return(struct weir_route *route, uint32_t endpoint);
+WEIR_COLD void weir_route_return(struct weir_route *route, uint32_t endpoint);
 
 // The endpoint is connected.
-enum weir_route_move weir_route_arrived(struct weir_route *route);
+WEIR_COLD enum weir_route_move weir_route_arrived(struct weir_route *route);
 
 // The endpoint at this place of the writer's order, 0 to endpoints_count - 1.
 uint32_t weir_route_at(const struct weir_route *route, uint32_t place);
@@ -63,7 +64,7 @@ uint32_t weir_route_preferred(const struct weir_route *route);
 
 // Turns a list of addresses so that it begins with this one, if that is in it: then a dead address
 // before the one that served costs nothing at the next dial.
-void weir_route_turn(struct weir_address *addresses, uint32_t count,
-                     const struct weir_address *first);
+WEIR_COLD void weir_route_turn(struct weir_address *addresses, uint32_t count,
+                               const struct weir_address *first);
 
 #endif

@@ -62,6 +62,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "runtime/cold.h"
+
 // No two words that different threads write for every message share one of these (two cache lines:
 // processors prefetch in pairs).
 #define WEIR_ROW_LINE_BYTES 128
@@ -145,12 +147,12 @@ struct weir_row_counts {
 };
 
 // Bytes of region a row with these options needs. Returns 0 if an option is out of bounds.
-size_t weir_row_region_bytes(const struct weir_row_options *options);
+WEIR_COLD size_t weir_row_region_bytes(const struct weir_row_options *options);
 // Makes an empty row in `region`.
 // Memory: the caller's, weir_row_region_bytes long, WEIR_ROW_LINE_BYTES-aligned; it need not be
 // zeroed, outlives the row, and there is nothing to deinit. Payload and indexes are not touched.
 // Threads: none may use the row before init has returned.
-struct weir_row *weir_row_init(void *region, const struct weir_row_options *options);
+WEIR_COLD struct weir_row *weir_row_init(void *region, const struct weir_row_options *options);
 
 // Reserves place for one message of `bytes` bytes (0 is allowed and counts as a message).
 // Returns 0; WEIR_EFULL: no free segment; WEIR_ECLOSED: after weir_row_shut; WEIR_ETOOBIG: more
@@ -179,7 +181,7 @@ bool weir_row_seal_open(struct weir_row *row, uint64_t now_ns);
 // Closes the open segment, and the row: once this has returned no reservation succeeds. Those held
 // are still to be committed and their segments to be taken. Repeating it does nothing.
 // Returns as weir_row_seal_open. Threads: any.
-bool weir_row_shut(struct weir_row *row, uint64_t now_ns);
+WEIR_COLD bool weir_row_shut(struct weir_row *row, uint64_t now_ns);
 
 // Takes the oldest segment if it is complete. Several may be held at a time.
 // Returns 1: taken; 0: none is complete now; WEIR_ECLOSED: shut, and everything has been taken.
@@ -192,7 +194,7 @@ void weir_row_release(struct weir_row *row, const struct weir_segment *segment);
 // Threads: any.
 int weir_row_drop_oldest(struct weir_row *row, struct weir_row_drop *drop);
 // Reads the books without writing to anything. Threads: any.
-void weir_row_count(const struct weir_row *row, struct weir_row_counts *counts);
+WEIR_COLD void weir_row_count(const struct weir_row *row, struct weir_row_counts *counts);
 
 // How many messages are in the open segment; looks at nothing else. Threads: any.
 uint32_t weir_row_open_messages(const struct weir_row *row);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 
+#include "runtime/cold.h"
 #include "writer/link.h"
 #include "writer/watch.h"
 
@@ -99,14 +100,14 @@ void weir_session_admit(struct weir_writer *me)
 
 // ---- Answers ----
 
-static void session_violated(struct weir_writer *me, const char *reason)
+WEIR_COLD static void session_violated(struct weir_writer *me, const char *reason)
 {
     me->session.state = WEIR_SESSION_OVER;
     me->session.reason = reason;
     weir_link_break(me, WEIR_FAULT_PROTOCOL);
 }
 
-static void session_open_answered(struct weir_writer *me)
+WEIR_COLD static void session_open_answered(struct weir_writer *me)
 {
     struct weir_session *session = &me->session;
     if (session->parser.number != OPEN_NUMBER) {
@@ -136,7 +137,7 @@ static void session_answered(struct weir_writer *me)
 
 // The first message that is not confirmed, up to `end`, was refused.
 //   returns  false: the connection is given up for it.
-static bool session_refused(struct weir_writer *me, uint64_t end)
+WEIR_COLD static bool session_refused(struct weir_writer *me, uint64_t end)
 {
     if (me->plan->refused == WEIR_REFUSED_RETRY) {
         me->session.state = WEIR_SESSION_OVER;

@@ -9,14 +9,15 @@
 #ifndef WEIR_WRITER_SESSION_H
 #define WEIR_WRITER_SESSION_H
 
+#include "runtime/cold.h"
 #include "writer/writer.h"
 
 // The connection stands: queues the frame that opens the session; nothing may be sent before its
 // answer.
-void weir_session_begin(struct weir_writer *writer);
+WEIR_COLD void weir_session_begin(struct weir_writer *writer);
 // Whether a frame of the session's own is still to be sent; and sending it.
-bool weir_session_unsent(const struct weir_writer *writer);
-void weir_session_send(struct weir_writer *writer);
+WEIR_COLD bool weir_session_unsent(const struct weir_writer *writer);
+WEIR_COLD void weir_session_send(struct weir_writer *writer);
 
 // Gives numbers to messages as far as the window goes: that far they may be sent.
 void weir_session_admit(struct weir_writer *writer);
@@ -25,10 +26,10 @@ void weir_session_admit(struct weir_writer *writer);
 void weir_session_read(struct weir_writer *writer, const unsigned char *bytes, size_t bytes_count);
 
 // Everything was sent: queues the frame that closes the session.
-void weir_session_shut(struct weir_writer *writer);
+WEIR_COLD void weir_session_shut(struct weir_writer *writer);
 // Whether all that was sent is answered, and the server has ended the session, or been given time.
-bool weir_session_proof(struct weir_writer *writer);
+WEIR_COLD bool weir_session_proof(struct weir_writer *writer);
 // The connection is over: takes the answers that have arrived and were not read.
-void weir_session_settle(struct weir_writer *writer);
+WEIR_COLD void weir_session_settle(struct weir_writer *writer);
 
 #endif

@@ -9,6 +9,7 @@
 // must not show less than one before it, so what was shown is remembered, and shown at least.
 #include <string.h>
 
+#include "runtime/cold.h"
 #include "writer/pool.h"
 
 // What is shown of a count that was read as `value`, which may be low but never too high.
@@ -37,7 +38,7 @@ static void stats_add_writer(struct weir_metrics *metrics, struct weir_writer *w
     metrics->held_bytes += bytes;
 }
 
-void weir_pool_stats(struct weir_pool *pool, struct weir_metrics *metrics)
+WEIR_COLD void weir_pool_stats(struct weir_pool *pool, struct weir_metrics *metrics)
 {
     const struct weir_pool_plan *plan = &pool->plan;
     memset(metrics, 0, sizeof(*metrics));

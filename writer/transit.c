@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "runtime/assert.h"
+#include "runtime/cold.h"
 
 void weir_transit_init(struct weir_transit *transit, struct weir_row *row,
                        struct weir_counters *counters, struct weir_transit_segment *ring,
@@ -235,7 +236,7 @@ static uint32_t messages_started(const struct weir_segment *segment, uint32_t po
 }
 
 // Counts the messages whose first byte lies in [from, to): they go out a second time.
-static void transit_count_resent(struct weir_transit *transit, uint64_t from, uint64_t to)
+WEIR_COLD static void transit_count_resent(struct weir_transit *transit, uint64_t from, uint64_t to)
 {
     uint64_t messages = 0;
     for (uint32_t i = 0; i < transit->count; i++) {

@@ -18,6 +18,7 @@
 #ifndef WEIR_WRITER_TRANSIT_H
 #define WEIR_WRITER_TRANSIT_H
 
+#include "runtime/cold.h"
 #include "writer/metrics.h"
 #include "writer/segment.h"
 
@@ -58,16 +59,16 @@ struct weir_transit {
 };
 
 // memory   `ring` is the caller's, segment_count long.
-void weir_transit_init(struct weir_transit *transit, struct weir_row *row,
-                       struct weir_counters *counters, struct weir_transit_segment *ring,
-                       uint32_t segment_count);
+WEIR_COLD void weir_transit_init(struct weir_transit *transit, struct weir_row *row,
+                                 struct weir_counters *counters, struct weir_transit_segment *ring,
+                                 uint32_t segment_count);
 
 // Takes complete segments while fewer than window_bytes are unsent.
 //   returns  how many; WEIR_ECLOSED: the row is shut and nothing more will ever come.
 int weir_transit_take(struct weir_transit *transit, uint64_t window_bytes, uint64_t now_ns);
 
 // Watches the message of this index in the segment of this sequence, which is in the row.
-void weir_transit_mark(struct weir_transit *transit, uint64_t sequence, uint32_t message);
+WEIR_COLD void weir_transit_mark(struct weir_transit *transit, uint64_t sequence, uint32_t message);
 
 // Lists up to bytes_max bytes from `sent` on as parts for one send; the last part may be cut short.
 //   returns  the number of parts.
@@ -83,7 +84,7 @@ void weir_transit_confirm(struct weir_transit *transit, uint64_t position, uint6
 
 // The first message that is not confirmed, which ends at `end`, is dropped: the collector refused
 // it.
-void weir_transit_refuse(struct weir_transit *transit, uint64_t end, uint64_t now_ns);
+WEIR_COLD void weir_transit_refuse(struct weir_transit *transit, uint64_t end, uint64_t now_ns);
 
 // The message whose frame begins at wire position `position`; the frame may be written to.
 //   returns  false: none that was taken begins there.
@@ -92,14 +93,14 @@ bool weir_transit_frame(const struct weir_transit *transit, uint64_t position,
 
 // A new connection begins: back to the first message not wholly confirmed, or for a replay to the
 // first that begins in what is kept.
-void weir_transit_rewind(struct weir_transit *transit, bool replay);
+WEIR_COLD void weir_transit_rewind(struct weir_transit *transit, bool replay);
 
 // Drops the message at `sent`, which the datagram socket will never take.
-void weir_transit_skip(struct weir_transit *transit, uint64_t now_ns);
+WEIR_COLD void weir_transit_skip(struct weir_transit *transit, uint64_t now_ns);
 
 // Drops everything still unconfirmed, for `reason`.
 //   returns  messages dropped.
-uint64_t weir_transit_drop(struct weir_transit *transit, enum weir_dropping reason);
+WEIR_COLD uint64_t weir_transit_drop(struct weir_transit *transit, enum weir_dropping reason);
 
 // Where the first message begins that begins at or after `position`, which is at most `end`.
 uint64_t weir_transit_boundary(const struct weir_transit *transit, uint64_t position);

@@ -4,6 +4,7 @@
 #include "writer/watch.h"
 
 #include "runtime/assert.h"
+#include "runtime/cold.h"
 #include "writer/epoch.h"
 #include "writer/link.h"
 #include "writer/rhythm.h"
@@ -129,8 +130,8 @@ static void watch_sample(struct weir_writer *me)
 
 // ---- Events ----
 
-static bool look_resolving(struct weir_writer *me, struct weir_context *context,
-                           enum weir_event *event)
+WEIR_COLD static bool look_resolving(struct weir_writer *me, struct weir_context *context,
+                                     enum weir_event *event)
 {
     const struct weir_endpoint *endpoint = &me->plan->endpoints[me->route.endpoint];
     me->address = 0;
@@ -159,8 +160,8 @@ void weir_watch_dial(struct weir_writer *me)
     weir_link_dial(me);
 }
 
-static bool look_dialing(struct weir_writer *me, struct weir_context *context,
-                         enum weir_event *event)
+WEIR_COLD static bool look_dialing(struct weir_writer *me, struct weir_context *context,
+                                   enum weir_event *event)
 {
     for (;;) {
         if (weir_future_poll(&me->connect.future, context) == WEIR_READY) {
@@ -226,8 +227,8 @@ static void watch_session(struct weir_writer *me, struct weir_context *context)
     }
 }
 
-static bool look_opening(struct weir_writer *me, struct weir_context *context,
-                         enum weir_event *event)
+WEIR_COLD static bool look_opening(struct weir_writer *me, struct weir_context *context,
+                                   enum weir_event *event)
 {
     watch_session(me, context);
     weir_link_receive(me, context);
@@ -297,8 +298,8 @@ static enum weir_event draining_over(const struct weir_writer *me)
     return weir_probe_up(me) ? WEIR_EVENT_LEAVE : WEIR_EVENT_PROVEN;
 }
 
-static bool look_draining(struct weir_writer *me, struct weir_context *context,
-                          enum weir_event *event)
+WEIR_COLD static bool look_draining(struct weir_writer *me, struct weir_context *context,
+                                    enum weir_event *event)
 {
     watch_session(me, context);
     weir_link_receive(me, context);

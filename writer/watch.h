@@ -4,6 +4,7 @@
 #ifndef WEIR_WRITER_WATCH_H
 #define WEIR_WRITER_WATCH_H
 
+#include "runtime/cold.h"
 #include "writer/writer.h"
 
 // The next event, if there is one: polls what the state waits for, looks at the socket, the row and
@@ -23,9 +24,9 @@ void weir_watch_tell(struct weir_writer *writer);
 
 // Dials the present address. Each has the whole time limit: a dead one must not cost the next its
 // turn.
-void weir_watch_dial(struct weir_writer *writer);
+WEIR_COLD void weir_watch_dial(struct weir_writer *writer);
 // When closing has to be over; WEIR_NEVER: not closing.
 uint64_t weir_watch_deadline_ns(struct weir_writer *writer);
-void weir_watch_fault(struct weir_writer *writer, enum weir_fault fault);
+WEIR_COLD void weir_watch_fault(struct weir_writer *writer, enum weir_fault fault);
 
 #endif

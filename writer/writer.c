@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "runtime/assert.h"
+#include "runtime/cold.h"
 #include "writer/append.h"
 #include "writer/epoch.h"
 #include "writer/link.h"
@@ -45,7 +46,7 @@ static void writer_go_on(struct weir_writer *me, bool wait)
     me->alarms[WEIR_ALARM_RETRY] = me->now_ns + (wait ? writer_wait_ns(me) : 0);
 }
 
-static void act_back_off(struct weir_writer *me, struct weir_context *context)
+WEIR_COLD static void act_back_off(struct weir_writer *me, struct weir_context *context)
 {
     writer_drop_attempt(me, context);
     weir_probe_drop(me, context);
@@ -67,7 +68,7 @@ static void writer_arrive(struct weir_writer *me)
     }
 }
 
-static void act_begin(struct weir_writer *me)
+WEIR_COLD static void act_begin(struct weir_writer *me)
 {
     writer_arrive(me);
     weir_counter_add(&me->counters.connects, 1);
@@ -150,7 +151,7 @@ static void writer_finish(struct weir_writer *me, struct weir_context *context)
 }
 
 // On with the next epoch.
-static void act_turn(struct weir_writer *me, struct weir_context *context)
+WEIR_COLD static void act_turn(struct weir_writer *me, struct weir_context *context)
 {
     writer_finish(me, context);
     weir_route_again(&me->route);
@@ -158,7 +159,7 @@ static void act_turn(struct weir_writer *me, struct weir_context *context)
 }
 
 // On at the preferred endpoint.
-static void act_move(struct weir_writer *me, struct weir_context *context)
+WEIR_COLD static void act_move(struct weir_writer *me, struct weir_context *context)
 {
     writer_finish(me, context);
     weir_probe_return(me);
@@ -181,7 +182,7 @@ static void writer_leave(struct weir_writer *me, bool barren)
     writer_go_on(me, weir_route_failed(&me->route));
 }
 
-static void act_break(struct weir_writer *me, struct weir_context *context)
+WEIR_COLD static void act_break(struct weir_writer *me, struct weir_context *context)
 {
     weir_assert(me->broken != 0);
     bool opened = me->alarms[WEIR_ALARM_DIAL] == WEIR_NEVER;
@@ -199,7 +200,7 @@ static void act_break(struct weir_writer *me, struct weir_context *context)
     writer_leave(me, !opened || (barren && weir_transit_held(&me->transit) > 0));
 }
 
-static void act_shut(struct weir_writer *me)
+WEIR_COLD static void act_shut(struct weir_writer *me)
 {
     me->tick_ns = WEIR_TICK_NS_MIN;
     bool last = me->row_over && me->transit.sent == me->transit.end; // then close has a deadline
@@ -211,7 +212,7 @@ static void act_shut(struct weir_writer *me)
     weir_link_shut(me);
 }
 
-static void act_end(struct weir_writer *me, struct weir_context *context)
+WEIR_COLD static void act_end(struct weir_writer *me, struct weir_context *context)
 {
     writer_drop_attempt(me, context);
     weir_probe_drop(me, context);
@@ -296,7 +297,7 @@ static bool writer_rest(struct weir_writer *me, struct weir_context *context)
     return weir_future_poll(&me->alarm.future, context) == WEIR_PENDING;
 }
 
-static void writer_over(struct weir_writer *me, struct weir_context *context)
+WEIR_COLD static void writer_over(struct weir_writer *me, struct weir_context *context)
 {
     weir_drop(&me->alarm.future, context);
     weir_report_end(me);
@@ -310,7 +311,7 @@ static void writer_over(struct weir_writer *me, struct weir_context *context)
 }
 
 // The runtime ends before the pool was closed: let go of everything it lent us. What is held stays.
-static void writer_cancel(struct weir_writer *me, struct weir_context *context)
+WEIR_COLD static void writer_cancel(struct weir_writer *me, struct weir_context *context)
 {
     writer_drop_attempt(me, context);
     weir_probe_drop(me, context);

@@ -13,6 +13,7 @@
 
 #include <stdatomic.h>
 
+#include "runtime/cold.h"
 #include "runtime/os.h"
 #include "writer/backoff.h"
 #include "writer/ledger.h"
@@ -138,14 +139,14 @@ struct weir_writer_task {
     struct weir_future future;
     struct weir_writer *writer;
 };
-void weir_writer_task_init(struct weir_writer_task *task, struct weir_writer *writer);
+WEIR_COLD void weir_writer_task_init(struct weir_writer_task *task, struct weir_writer *writer);
 
 // Writer `number` of the pool: where it begins in the list of endpoints.
 // memory   plan, row, ring, progress and waiters outlive the writer, which is in use until `ended`.
-void weir_writer_init(struct weir_writer *writer, uint32_t number, struct weir_runtime *runtime,
-                      const struct weir_pool_plan *plan, struct weir_row *row,
-                      struct weir_transit_segment *ring, _Atomic uint32_t *progress,
-                      _Atomic uint32_t *waiters);
+WEIR_COLD void weir_writer_init(struct weir_writer *writer, uint32_t number,
+                                struct weir_runtime *runtime, const struct weir_pool_plan *plan,
+                                struct weir_row *row, struct weir_transit_segment *ring,
+                                _Atomic uint32_t *progress, _Atomic uint32_t *waiters);
 
 // Wakes the task if it is in deep idle.                      threads  any.
 void weir_writer_rouse(struct weir_writer *writer);
@@ -163,6 +164,6 @@ void weir_writer_wake(struct weir_writer *writer);
 // Asks it to have all segments before this sequence number confirmed soon.   threads  any.
 void weir_writer_want_flush(struct weir_writer *writer, uint64_t sequence);
 // Asks it to end by the deadline.                            threads  any; once.
-void weir_writer_close(struct weir_writer *writer, uint64_t deadline_ns);
+WEIR_COLD void weir_writer_close(struct weir_writer *writer, uint64_t deadline_ns);
 
 #endif
