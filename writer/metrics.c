@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "runtime/assert.h"
+#include "runtime/cold.h"
 
 #define METRICS_NS_PER_US 1000
 #define METRICS_US_PER_S 1000000
@@ -116,7 +117,7 @@ static uint64_t values_total(const uint64_t *values, size_t count)
     return total;
 }
 
-bool weir_metrics_balanced(const struct weir_metrics *metrics)
+WEIR_COLD bool weir_metrics_balanced(const struct weir_metrics *metrics)
 {
     weir_assert(metrics != NULL);
     uint64_t rejected = values_total(metrics->rejected_messages, WEIR_REJECTIONS_COUNT);
@@ -129,7 +130,8 @@ bool weir_metrics_balanced(const struct weir_metrics *metrics)
                metrics->confirmed_bytes + metrics->held_bytes + dropped_bytes;
 }
 
-uint64_t weir_histogram_quantile_ns(const struct weir_histogram *histogram, uint32_t per_mille)
+WEIR_COLD uint64_t weir_histogram_quantile_ns(const struct weir_histogram *histogram,
+                                              uint32_t per_mille)
 {
     weir_assert(histogram != NULL && per_mille <= 1000);
     uint64_t total = values_total(histogram->buckets, WEIR_HISTOGRAM_BUCKETS);
@@ -159,15 +161,21 @@ struct metrics_text {
     size_t length; // of the whole, written or not
 };
 
+static size_t metrics_room(const struct metrics_text *out)
+{
+    return out->length < out->text_bytes ? out->text_bytes - out->length : 0;
+}
+
+// So many bytes were written, or would have been, had there been room.
+static void metrics_grow(struct metrics_text *out, int bytes)
+{
+    weir_assert(bytes >= 0);
+    out->length += (size_t)bytes;
+}
+
 #define metrics_print(out, ...)                                                                    \
-    do {                                                                                           \
-        bool metrics_room = (out)->length < (out)->text_bytes;                                     \
-        int metrics_bytes =                                                                        \
-            snprintf(metrics_room ? (out)->text + (out)->length : NULL,                            \
-                     metrics_room ? (out)->text_bytes - (out)->length : 0, __VA_ARGS__);           \
-        weir_assert(metrics_bytes >= 0);                                                           \
-        (out)->length += (size_t)metrics_bytes;                                                    \
-    } while (0)
+    metrics_grow((out), snprintf(metrics_room(out) > 0 ? (out)->text + (out)->length : NULL,       \
+                                 metrics_room(out), __VA_ARGS__))
 
 #define METRICS_LABEL(name, label) label,
 static const char *const metrics_rejections[] = {WEIR_REJECTIONS(METRICS_LABEL)};
@@ -295,7 +303,8 @@ static void metrics_histogram_print(struct metrics_text *out, const char *name, 
                   below);
 }
 
-size_t weir_metrics_text(const struct weir_metrics *metrics, char *text, size_t text_bytes)
+WEIR_COLD size_t weir_metrics_text(const struct weir_metrics *metrics, char *text,
+                                   size_t text_bytes)
 {
     weir_assert(metrics != NULL && (text != NULL || text_bytes == 0));
     struct metrics_text out = {text, text_bytes, 0};

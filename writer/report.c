@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "runtime/assert.h"
+#include "runtime/cold.h"
 #include "writer/writer.h"
 
 // Two endpoints, two times, all reasons with their numbers.
@@ -25,27 +26,30 @@ struct report_line {
     size_t length;
 };
 
+// So many bytes were written, or would have been, had there been room.
+static void line_grow(struct report_line *line, int bytes)
+{
+    weir_assert(bytes >= 0 && (size_t)bytes < LINE_BYTES - line->length);
+    line->length += (size_t)bytes;
+}
+
 #define line_print(line, ...)                                                                      \
-    do {                                                                                           \
-        int line_bytes =                                                                           \
-            snprintf((line)->text + (line)->length, LINE_BYTES - (line)->length, __VA_ARGS__);     \
-        weir_assert(line_bytes >= 0);                                                              \
-        (line)->length += (size_t)line_bytes;                                                      \
-        weir_assert((line)->length < LINE_BYTES);                                                  \
-    } while (0)
+    line_grow((line),                                                                              \
+              snprintf((line)->text + (line)->length, LINE_BYTES - (line)->length, __VA_ARGS__))
+
+static void line_text(struct report_line *line, const char *text)
+{
+    size_t bytes = strlen(text);
+    weir_assert(bytes < LINE_BYTES - line->length);
+    memcpy(line->text + line->length, text, bytes + 1);
+    line->length += bytes;
+}
 
 static void line_endpoint(struct report_line *line, const struct weir_writer *me, uint32_t index)
 {
     char text[WEIR_ENDPOINT_TEXT_BYTES_MAX];
     (void)weir_endpoint_format(&me->plan->endpoints[index], text, sizeof(text));
-    line_print(line, "%s", text);
-}
-
-static void line_duration(struct report_line *line, uint64_t begin_ns, uint64_t end_ns)
-{
-    uint64_t ms = (end_ns - begin_ns) / MS;
-    line_print(line, "%llu.%03llu s", (unsigned long long)(ms / 1000),
-               (unsigned long long)(ms % 1000));
+    line_text(line, text);
 }
 
 static void line_time(struct report_line *line, uint64_t wall_ns)
@@ -53,7 +57,7 @@ static void line_time(struct report_line *line, uint64_t wall_ns)
     char text[WEIR_TIMESTAMP_BYTES + 1];
     weir_timestamp_write(wall_ns / 1000000000u, (uint32_t)(wall_ns / 1000 % 1000000u), text);
     text[WEIR_TIMESTAMP_BYTES] = '\0';
-    line_print(line, "%s", text);
+    line_text(line, text);
 }
 
 // "full 20, refused 5"
@@ -69,11 +73,17 @@ static void line_reasons(struct report_line *line, const struct weir_report_sums
     }
 }
 
+// How long what the theme is about went on.
+static uint64_t line_ms(const struct weir_report *report, enum weir_report_theme theme)
+{
+    return (report->end_ns[theme] - report->begin_ns[theme]) / MS;
+}
+
 static void line_trouble(struct report_line *line, const struct weir_writer *me)
 {
     const struct weir_report *report = &me->report;
     if (report->stages[WEIR_REPORT_TROUBLE] == WEIR_REPORT_BEGUN) {
-        line_print(line, "connection to ");
+        line_text(line, "connection to ");
         line_endpoint(line, me, report->due_endpoint);
         line_print(line, " failed: %s", report_faults[report->due_fault]);
         if (report->due_reason != NULL) {
@@ -81,12 +91,11 @@ static void line_trouble(struct report_line *line, const struct weir_writer *me)
                        (unsigned long long)report->due_bytes);
         }
     } else {
-        line_print(line, "connected to ");
+        uint64_t ms = line_ms(report, WEIR_REPORT_TROUBLE);
+        line_text(line, "connected to ");
         line_endpoint(line, me, me->route.endpoint);
-        line_print(line, " after ");
-        line_duration(line, report->begin_ns[WEIR_REPORT_TROUBLE],
-                      report->end_ns[WEIR_REPORT_TROUBLE]);
-        line_print(line, " without a connection; failures: %u, the last at ",
+        line_print(line, " after %llu.%03llu s without a connection; failures: %u, the last at ",
+                   (unsigned long long)(ms / 1000), (unsigned long long)(ms % 1000),
                    (unsigned)report->faults);
         line_endpoint(line, me, report->endpoint);
         line_print(line, ": %s", report_faults[report->fault]);
@@ -117,19 +126,20 @@ static void line_losses(struct report_line *line, const struct weir_writer *me)
     const struct weir_report *report = &me->report;
     struct weir_report_sums lost = sums_since(&report->seen, &report->before);
     if (report->stages[WEIR_REPORT_LOSSES] == WEIR_REPORT_BEGUN) {
-        line_print(line, "messages are being lost: ");
+        line_text(line, "messages are being lost: ");
         line_reasons(line, &lost);
         return;
     }
     line_print(line, "no more messages are lost; lost were %llu messages, %llu bytes (",
                (unsigned long long)sums_messages(&lost), (unsigned long long)lost.bytes);
     line_reasons(line, &lost);
-    line_print(line, ") between ");
+    line_text(line, ") between ");
     line_time(line, report->begin_wall_ns);
-    line_print(line, " and ");
+    line_text(line, " and ");
     line_time(line, report->end_wall_ns);
-    line_print(line, ", in ");
-    line_duration(line, report->begin_ns[WEIR_REPORT_LOSSES], report->end_ns[WEIR_REPORT_LOSSES]);
+    uint64_t ms = line_ms(report, WEIR_REPORT_LOSSES);
+    line_print(line, ", in %llu.%03llu s", (unsigned long long)(ms / 1000),
+               (unsigned long long)(ms % 1000));
 }
 
 // ---- Saying ----
@@ -144,7 +154,7 @@ static bool report_due(const struct weir_report *report, enum weir_report_theme 
     return report->stages[theme] != WEIR_REPORT_QUIET && report->stages[theme] != WEIR_REPORT_TOLD;
 }
 
-static void report_say(struct weir_writer *me, enum weir_report_theme theme)
+WEIR_COLD static void report_say(struct weir_writer *me, enum weir_report_theme theme)
 {
     struct weir_report *report = &me->report;
     struct report_line line = {.length = 0};
@@ -267,21 +277,28 @@ static void report_sum(const struct weir_writer *me, struct weir_report_sums *su
     sums->bytes += atomic_load_explicit(&counters->rejected_full_bytes, memory_order_relaxed);
 }
 
+// There were losses since the last look.
+WEIR_COLD static void report_lost(struct weir_writer *me)
+{
+    struct weir_report *report = &me->report;
+    uint64_t wall_ns = me->os->wall_ns(me->os->self);
+    if (report->stages[WEIR_REPORT_LOSSES] == WEIR_REPORT_QUIET) {
+        report->before = report->seen;
+        report->begin_ns[WEIR_REPORT_LOSSES] = me->now_ns;
+        report->begin_wall_ns = wall_ns;
+    }
+    report->end_ns[WEIR_REPORT_LOSSES] = me->now_ns;
+    report->end_wall_ns = wall_ns;
+    report_goes_on(report, WEIR_REPORT_LOSSES, true);
+}
+
 static void report_look_for_losses(struct weir_writer *me)
 {
     struct weir_report *report = &me->report;
     struct weir_report_sums now;
     report_sum(me, &now);
     if (sums_messages(&now) != sums_messages(&report->seen)) {
-        uint64_t wall_ns = me->os->wall_ns(me->os->self);
-        if (report->stages[WEIR_REPORT_LOSSES] == WEIR_REPORT_QUIET) {
-            report->before = report->seen;
-            report->begin_ns[WEIR_REPORT_LOSSES] = me->now_ns;
-            report->begin_wall_ns = wall_ns;
-        }
-        report->end_ns[WEIR_REPORT_LOSSES] = me->now_ns;
-        report->end_wall_ns = wall_ns;
-        report_goes_on(report, WEIR_REPORT_LOSSES, true);
+        report_lost(me);
     } else if (me->now_ns - report->end_ns[WEIR_REPORT_LOSSES] >= WEIR_REPORT_INTERVAL_NS) {
         report_is_over(report, WEIR_REPORT_LOSSES);
     }
