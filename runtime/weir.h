@@ -112,6 +112,7 @@ enum weir_resume {
     WEIR_RESUME_DONE = -2
 };
 
+// Aborts, and says why: the future is zeroed memory, or is being cancelled.
 WEIR_API WEIR_NORETURN void weir_future_invalid(const struct weir_future *future);
 
 // Polls once. A future that is done says WEIR_READY again without being called.

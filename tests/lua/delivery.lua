@@ -4,7 +4,9 @@
 local weir = require(arg[1])
 local endpoint, count = arg[2], tonumber(arg[3])
 local pools = {
-    assert(weir.open { endpoint = endpoint, pool_size = 3, flush_limit_bytes = "8k", close_timeout = 60 }),
+    -- Room for all, so that none is refused however slow the collector is.
+    assert(weir.open { endpoint = endpoint, pool_size = 3, flush_limit_bytes = "8k", buffer_bytes_max = "32m",
+        close_timeout = 60 }),
     assert(weir.open { endpoint = endpoint, full = "block", flush_interval_ms = 5, close_timeout = 60 }),
 }
 for i = 1, count do
