@@ -255,7 +255,7 @@ static void test_timeouts_race(void **state)
     for (uint32_t workers = 0; workers <= 4; workers = workers == 0 ? 1 : workers * 2) {
         struct weir_runtime *runtime = test_runtime_create(workers, NULL);
         _Atomic uint32_t counts[4] = {0, 0, 0, 0};
-        // A machine so slow that a round of polls takes longer than all limits sees children win only.
+        // Where a round of polls takes longer than all limits, only children win: then once more.
         uint32_t tries = 0;
         do {
             for (uint32_t i = 0; i < TASKS; i++) {
