@@ -148,6 +148,13 @@ static struct weir_task *worker_look_around(struct weir_worker *worker)
     return weir_worker_refill(worker);
 }
 
+// The next task of its own, or NULL.
+static inline struct weir_task *worker_next(struct weir_worker *worker)
+{
+    struct weir_task *task = worker_look_due(worker) ? worker_look_around(worker) : NULL;
+    return task != NULL ? task : weir_worker_take(worker);
+}
+
 // ---- Parking ----
 
 // A poller that fails would fail again at once: sleep a little instead of spinning.
@@ -201,13 +208,7 @@ void weir_worker_main(void *argument)
 {
     struct weir_worker *worker = argument;
     while (!weir_runtime_stopping(worker->runtime)) {
-        struct weir_task *task = NULL;
-        if (worker_look_due(worker)) {
-            task = worker_look_around(worker);
-        }
-        if (task == NULL) {
-            task = weir_worker_take(worker);
-        }
+        struct weir_task *task = worker_next(worker);
         if (task == NULL) {
             task = weir_worker_steal(worker);
         }
@@ -289,21 +290,15 @@ uint32_t weir_worker_turn(struct weir_worker *worker, uint32_t polls_max, uint64
     }
     uint32_t polls = 0;
     while (polls < polls_max && !turn_over(until)) {
-        struct weir_task *task = NULL;
-        if (worker_look_due(worker)) { // also across short turns
-            task = worker_look_around(worker);
-        }
-        if (task == NULL) {
-            task = weir_worker_take(worker);
-        }
+        struct weir_task *task = worker_next(worker);
         if (task == NULL) {
             break;
         }
         polls += worker_run(worker, task, polls_max - polls);
     }
     bool work = turn_sleep(worker);
-    if (turn_arm(worker) < 0 ||
-        work) { // without its timer the host comes back at once and tries again
+    bool armed = turn_arm(worker) == 0; // without its timer the host comes back at once, to retry
+    if (work || !armed) {
         weir_reactor_wake(&worker->runtime->reactor);
     }
     return polls;

@@ -111,10 +111,12 @@ struct shedding {
 static void shedding_main(void *argument)
 {
     struct shedding *me = argument;
-    struct weir_iovec part = {"m", 1};
     for (uint32_t i = 0; i < me->messages; i++) {
-        int error = weir_append(me->writer, WEIR_SEVERITY_DEFAULT, &part, 1);
+        struct weir_reservation reservation;
+        int error = weir_append_reserve(me->writer, 2, &reservation);
         weir_sim_check(me->sim, error == 0, "refused-for-no-reason");
+        memcpy(reservation.data, "m\n", 2);
+        weir_append_commit(me->writer, &reservation, 2);
     }
 }
 

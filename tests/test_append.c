@@ -9,8 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/support_append.h"
 #include "tests/support_pool.h"
-#include "writer/append.h"
 
 // A writer whose task was never started: the test is its consumer.
 struct bench {
@@ -65,7 +65,7 @@ static void bench_end(struct bench *bench)
 static int append(struct bench *bench, const void *bytes, size_t bytes_count)
 {
     struct weir_iovec part = {bytes, bytes_count};
-    return weir_append(bench->writer, WEIR_SEVERITY_DEFAULT, &part, 1);
+    return append_parts(bench->writer, WEIR_SEVERITY_DEFAULT, &part, 1);
 }
 
 // Takes a segment and copies its wire out.  returns  its length, or -1: there is none.
@@ -98,7 +98,7 @@ static void goes_in_as_framed(void **unused)
     bench_open(&bench);
     char text[4000];
     struct weir_iovec parts[3] = {{"he", 2}, {"", 0}, {"llo", 3}};
-    assert_int_equal(weir_append(bench.writer, 3, parts, 3), 0);
+    assert_int_equal(append_parts(bench.writer, 3, parts, 3), 0);
     assert_int_equal(append(&bench, "x", 1), 0);
     assert_int_equal(append(&bench, "", 0), -EINVAL);
     assert_int_equal(take_text(&bench, text, sizeof(text)), 10);

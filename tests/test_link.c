@@ -12,9 +12,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "tests/support_append.h"
 #include "tests/support_os.h"
+#include "tests/support_append.h"
 #include "tests/support_pool.h"
-#include "writer/append.h"
 #include "writer/link.h"
 
 // A connected writer whose task was never started, and the peer's end.
@@ -86,7 +87,7 @@ static void put(struct bench *bench, uint32_t count, size_t length)
     struct weir_iovec part = {message, length};
     for (uint32_t i = 0; i < count; i++) {
         memset(message, 'a' + (int)(i % 26), length);
-        assert_int_equal(weir_append(me, WEIR_SEVERITY_DEFAULT, &part, 1), 0);
+        assert_int_equal(append_parts(me, WEIR_SEVERITY_DEFAULT, &part, 1), 0);
     }
     free(message);
     (void)weir_row_seal_open(me->row, 1);

@@ -129,8 +129,8 @@ void weir_append_commit(struct weir_writer *writer, const struct weir_reservatio
     }
 }
 
-static int append_measure(const struct weir_writer *writer, uint8_t severity,
-                          const struct weir_iovec *parts, size_t parts_count, size_t *frame_bytes)
+int weir_append_measure(const struct weir_writer *writer, uint8_t severity,
+                        const struct weir_iovec *parts, size_t parts_count, size_t *frame_bytes)
 {
     int error =
         weir_framer_measure(&writer->plan->framer, severity, parts, parts_count, frame_bytes);
@@ -138,31 +138,15 @@ static int append_measure(const struct weir_writer *writer, uint8_t severity,
     return error == 0 && *frame_bytes == 0 && !writer->plan->stream ? -EINVAL : error;
 }
 
-static void append_write(struct weir_writer *writer, uint8_t severity,
-                         const struct weir_iovec *parts, size_t parts_count,
-                         const struct weir_reservation *reservation)
+void weir_append_put(struct weir_writer *writer, uint8_t severity, const struct weir_iovec *parts,
+                     size_t parts_count, const struct weir_reservation *reservation)
 {
     const struct weir_framer *framer = &writer->plan->framer;
     uint64_t wall_ns = framer->header == WEIR_HEADER_NONE ? 0 : append_wall_ns(writer);
     size_t written = weir_framer_write(framer, wall_ns, severity, reservation->data, parts,
                                        parts_count, reservation->bytes);
     weir_assert(written == reservation->bytes);
-}
-
-int weir_append(struct weir_writer *writer, uint8_t severity, const struct weir_iovec *parts,
-                size_t parts_count)
-{
-    struct weir_reservation reservation;
-    size_t frame_bytes;
-    int error = append_measure(writer, severity, parts, parts_count, &frame_bytes);
-    if (error == 0) {
-        error = weir_append_reserve(writer, frame_bytes, &reservation);
-    }
-    if (error == 0) {
-        append_write(writer, severity, parts, parts_count, &reservation);
-        weir_append_commit(writer, &reservation, reservation.bytes);
-    }
-    return error;
+    weir_append_commit(writer, reservation, reservation->bytes);
 }
 
 // ---- Gap records ----
@@ -203,11 +187,10 @@ static bool gap_tell(struct weir_writer *writer, const char *text, size_t length
     struct weir_reservation reservation;
     struct weir_iovec part = {text, length};
     size_t frame_bytes;
-    if (append_measure(writer, WEIR_SEVERITY_DEFAULT, &part, 1, &frame_bytes) < 0 ||
+    if (weir_append_measure(writer, WEIR_SEVERITY_DEFAULT, &part, 1, &frame_bytes) < 0 ||
         append_room(writer, frame_bytes, &reservation) < 0) {
         return false;
     }
-    append_write(writer, WEIR_SEVERITY_DEFAULT, &part, 1, &reservation);
     uint64_t sequence = weir_row_sequence(writer->row, &reservation);
     atomic_store_explicit(&gap->told_messages, messages, memory_order_relaxed);
     atomic_store_explicit(&gap->told_bytes, bytes, memory_order_relaxed);
@@ -215,7 +198,7 @@ static bool gap_tell(struct weir_writer *writer, const char *text, size_t length
     atomic_store_explicit(&gap->record_bytes, reservation.bytes, memory_order_relaxed);
     atomic_store_explicit(&gap->told_sequence, sequence, memory_order_relaxed);
     weir_transit_mark(&writer->transit, sequence, reservation.message);
-    weir_append_commit(writer, &reservation, reservation.bytes);
+    weir_append_put(writer, WEIR_SEVERITY_DEFAULT, &part, 1, &reservation);
     return true;
 }
 

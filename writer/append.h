@@ -15,15 +15,20 @@
 
 #include "writer/writer.h"
 
-// Puts one message in.
-//   returns  0; WEIR_EFULL; WEIR_ETOOBIG; WEIR_EDELIMITER; WEIR_ECLOSED; -EINVAL.
-//   threads  any.
-WEIR_MUST_USE int weir_append(struct weir_writer *writer, uint8_t severity,
-                              const struct weir_iovec *parts, size_t parts_count);
+// What goes in is measured, reserved and put, each by one of these.            threads  any.
 
+// How long the frame of a message will be.
+//   returns  0; WEIR_ETOOBIG; WEIR_EDELIMITER; -EINVAL: it is empty.
+WEIR_MUST_USE int weir_append_measure(const struct weir_writer *writer, uint8_t severity,
+                                      const struct weir_iovec *parts, size_t parts_count,
+                                      size_t *frame_bytes);
 // Reserves room for a frame; under drop-oldest makes room first.
+//   returns  0; WEIR_EFULL; WEIR_ETOOBIG; WEIR_ECLOSED.
 WEIR_MUST_USE int weir_append_reserve(struct weir_writer *writer, size_t frame_bytes,
                                       struct weir_reservation *reservation);
+// Frames the message into what was reserved for it, and commits it.
+void weir_append_put(struct weir_writer *writer, uint8_t severity, const struct weir_iovec *parts,
+                     size_t parts_count, const struct weir_reservation *reservation);
 // Ends it with so many bytes, or WEIR_SEGMENT_VOID, and wakes the writer where that is due.
 void weir_append_commit(struct weir_writer *writer, const struct weir_reservation *reservation,
                         uint32_t frame_bytes);

@@ -102,31 +102,20 @@ static RARE int log_reserve(struct weir_pool *pool, struct weir_writer *writer, 
     return error;
 }
 
-static int log_append_blocking(struct weir_pool *pool, struct weir_writer *writer, uint8_t severity,
-                               const struct weir_iovec *parts, size_t parts_count)
-{
-    int error;
-    atomic_fetch_add_explicit(&pool->waiters, 1, memory_order_seq_cst); // [R4]
-    for (;;) {
-        uint32_t seen = atomic_load_explicit(&pool->progress, memory_order_seq_cst); // [R4]
-        error = weir_append(writer, severity, parts, parts_count);
-        if (error != WEIR_EFULL) {
-            break;
-        }
-        log_wait(pool, writer, seen);
-    }
-    atomic_fetch_sub_explicit(&pool->waiters, 1, memory_order_relaxed);
-    return error;
-}
-
 static RARE int log_parts(struct weir_pool *pool, struct weir_writer *writer, uint8_t severity,
                           const struct weir_iovec *parts, size_t parts_count)
 {
-    int error = weir_append(writer, severity, parts, parts_count);
-    if (error == WEIR_EFULL && pool->plan.full == WEIR_FULL_BLOCK) {
-        error = log_append_blocking(pool, writer, severity, parts, parts_count);
+    struct weir_reservation reservation;
+    size_t frame_bytes;
+    int error = weir_append_measure(writer, severity, parts, parts_count, &frame_bytes);
+    if (error == 0) {
+        error = log_reserve(pool, writer, frame_bytes, &reservation);
     }
-    return error < 0 ? log_reject(writer, error, parts_bytes(parts, parts_count)) : 0;
+    if (error < 0) {
+        return log_reject(writer, error, parts_bytes(parts, parts_count));
+    }
+    weir_append_put(writer, severity, parts, parts_count, &reservation);
+    return 0;
 }
 
 static RARE int log_framed(struct weir_pool *pool, struct weir_writer *writer, uint8_t severity,
