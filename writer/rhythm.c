@@ -11,6 +11,8 @@
 
 #define MS UINT64_C(1000000)
 
+// The longest tick after something was found. A buffer that is filled faster wakes the writer.
+#define TICK_NS_FOUND_MAX (4 * MS)
 // The longest tick before deep idle, and between two looks at what the peer has confirmed.
 #define TICK_NS_MAX (32 * MS)
 // Deep idle after so long without a message.
@@ -46,6 +48,15 @@ static bool rhythm_fall_asleep(struct weir_writer *me)
     }
     atomic_store_explicit(&me->asleep, 0, memory_order_relaxed);
     return false;
+}
+
+void weir_rhythm_taken(struct weir_writer *me, uint32_t segments)
+{
+    uint64_t each_ns = (me->now_ns - me->taken_ns) / segments;
+    each_ns = each_ns < TICK_NS_FOUND_MAX ? each_ns : TICK_NS_FOUND_MAX;
+    me->tick_ns = each_ns > WEIR_TICK_NS_MIN ? each_ns : WEIR_TICK_NS_MIN;
+    me->taken_ns = me->now_ns;
+    me->active_ns = me->now_ns;
 }
 
 uint64_t weir_rhythm_tick(struct weir_writer *me)

@@ -4,10 +4,12 @@
 
 #include "writer/writer.h"
 
-// The shortest tick: what a message waits at most, beside the flush interval, while traffic flows;
-// a thousand looks a second cost under one percent of a core.
+// The shortest tick. A thousand looks a second cost under one percent of a core.
 #define WEIR_TICK_NS_MIN UINT64_C(1000000)
 
+// After segments were taken: the next tick is as long as one of them took to be filled, so that it
+// finds one, and no more than a full segment is to wait.
+void weir_rhythm_taken(struct weir_writer *writer, uint32_t segments);
 // The end of a tick that begins now. Ticks grow while they find nothing.
 uint64_t weir_rhythm_tick(struct weir_writer *writer);
 

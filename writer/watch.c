@@ -81,8 +81,7 @@ static void watch_take(struct weir_writer *me)
     if (taken == WEIR_ECLOSED) {
         me->row_over = weir_watch_accounted(me);
     } else if (taken > 0) {
-        me->active_ns = me->now_ns;
-        me->tick_ns = WEIR_TICK_NS_MIN;
+        weir_rhythm_taken(me, (uint32_t)taken);
     }
 }
 

@@ -114,6 +114,7 @@ struct weir_writer {
     uint64_t open_sequence;  // the open segment seen at the last tick ...
     uint64_t open_since_ns;  // ... and since when
     uint64_t active_ns;      // when something was last found in the row
+    uint64_t taken_ns;       // when segments were last taken
     uint64_t sampled_ns;     // when the peer's confirmations were last asked for
     uint32_t address;        // index into resolve.addresses
     uint32_t addresses_count;
