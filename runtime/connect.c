@@ -12,10 +12,10 @@
 
 static int socket_connect(const struct weir_os *os, int fd, const struct weir_address *address)
 {
-    int code = -EINTR;
-    for (int tries = 0; code == -EINTR && tries < WEIR_INTERRUPTS_MAX; tries++) {
+    int code;
+    do {
         code = os->socket_connect(os->self, fd, address);
-    }
+    } while (code == -EINTR);
     // What a repeated call may say of the interrupted one.
     return code == -EISCONN ? 0 : code == -EALREADY ? -EINPROGRESS : code;
 }

@@ -49,9 +49,6 @@
 #define WEIR_BLOCK_BYTES 65536
 // Sockets watched at once by one runtime.
 #define WEIR_SOURCES_MAX 65536
-// Repetitions of one call that a signal interrupted. A nonblocking call is as good as never
-// interrupted; more than this in a row is a broken system, reported as -EINTR.
-#define WEIR_INTERRUPTS_MAX 16
 // Addresses kept of one name.
 #define WEIR_ADDRESSES_MAX 8
 // Host names: RFC 1035 allows 255 octets on the wire, 253 in text.

@@ -161,10 +161,7 @@ void weir_stream_ready_again(struct weir_stream_ready *ready)
 static int accept_once(struct weir_accept *accept)
 {
     const struct weir_os *os = stream_os(accept->listener);
-    int fd = -EINTR;
-    for (int tries = 0; fd == -EINTR && tries < WEIR_INTERRUPTS_MAX; tries++) {
-        fd = os->socket_accept(os->self, accept->listener->fd);
-    }
+    int fd = os->socket_accept(os->self, accept->listener->fd);
     if (fd < 0) {
         return fd;
     }
@@ -189,10 +186,10 @@ static enum weir_poll accept_poll(struct weir_future *future, struct weir_contex
         int code = accept_once(accept);
         if (code == -EAGAIN) {
             weir_stream_ready_again(&accept->ready);
-        } else if (code != -ECONNABORTED) {
+        } else if (code != -EINTR && code != -ECONNABORTED) {
             return weir_leaf_done(future, code);
         } else if (!weir_context_spend(context)) {
-            break; // that connection ended while it was queued; the next one after the others
+            break; // that connection ended while it was queued; the next one after other tasks
         }
     }
     return future_wait(future);
@@ -215,10 +212,7 @@ void weir_accept_init(struct weir_accept *accept, struct weir_stream *listener,
 static int64_t read_once(struct weir_read *read)
 {
     const struct weir_os *os = stream_os(read->stream);
-    int64_t count = -EINTR;
-    for (int tries = 0; count == -EINTR && tries < WEIR_INTERRUPTS_MAX; tries++) {
-        count = os->socket_recv(os->self, read->stream->fd, read->bytes, read->bytes_max);
-    }
+    int64_t count = os->socket_recv(os->self, read->stream->fd, read->bytes, read->bytes_max);
     weir_assert(count <= (int64_t)read->bytes_max);
     return count;
 }
@@ -235,10 +229,13 @@ static enum weir_poll read_poll(struct weir_future *future, struct weir_context 
             return weir_leaf_done(future, read->ready.future.result);
         }
         int64_t count = read_once(read);
-        if (count != -EAGAIN) {
+        if (count == -EAGAIN) {
+            weir_stream_ready_again(&read->ready);
+        } else if (count != -EINTR) {
             return weir_leaf_done(future, (int32_t)count);
+        } else if (!weir_context_spend(context)) {
+            break; // interrupted again and again: goes on after other tasks
         }
-        weir_stream_ready_again(&read->ready);
     }
     return future_wait(future);
 }
@@ -261,10 +258,7 @@ static int64_t write_once(struct weir_write *write)
     const struct weir_os *os = stream_os(write->stream);
     struct weir_iovec part = {(const char *)write->bytes + write->written,
                               write->bytes_count - write->written};
-    int64_t count = -EINTR;
-    for (int tries = 0; count == -EINTR && tries < WEIR_INTERRUPTS_MAX; tries++) {
-        count = os->socket_send(os->self, write->stream->fd, &part, 1);
-    }
+    int64_t count = os->socket_send(os->self, write->stream->fd, &part, 1);
     weir_assert(count <= (int64_t)part.bytes_count);
     return count;
 }
@@ -284,19 +278,17 @@ static enum weir_poll write_poll(struct weir_future *future, struct weir_context
             return weir_leaf_done(future, write->ready.future.result);
         }
         int64_t count = write_once(write);
+        write->written += count > 0 ? (size_t)count : 0;
+        if (write->written == write->bytes_count) {
+            return weir_leaf_done(future, 0);
+        }
         if (count == -EAGAIN) {
             weir_stream_ready_again(&write->ready);
-        } else if (count <= 0) {
+        } else if (count <= 0 && count != -EINTR) {
             // A socket that takes nothing and says nothing would keep this loop busy for ever.
             return weir_leaf_done(future, count == 0 ? -EIO : (int32_t)count);
-        } else {
-            write->written += (size_t)count;
-            if (write->written == write->bytes_count) {
-                return weir_leaf_done(future, 0);
-            }
-            if (!weir_context_spend(context)) {
-                break; // the readiness stands: the next poll goes on at once
-            }
+        } else if (!weir_context_spend(context)) {
+            break; // the readiness stands: the next poll goes on at once
         }
     }
     return future_wait(future);
