@@ -113,10 +113,10 @@ static int duration_compare(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-void bench_median(uint64_t *durations, size_t count)
+void bench_median(const char *metric, uint64_t *durations, size_t count)
 {
     qsort(durations, count, sizeof(durations[0]), duration_compare);
-    bench_sample("time", "us", (double)durations[count / 2] / 1e3);
+    bench_sample(metric, "us", (double)durations[count / 2] / 1e3);
 }
 
 void bench_iterations(void (*iterate)(void *argument), void *argument)
@@ -131,7 +131,7 @@ void bench_iterations(void (*iterate)(void *argument), void *argument)
         durations[count++] = end_ns - now_ns;
         now_ns = end_ns;
     }
-    bench_median(durations, count);
+    bench_median("time", durations, count);
 }
 
 int bench_main(int argc, char **argv)

@@ -50,8 +50,8 @@ void bench_percentiles(uint32_t *values_ns, size_t count);
 // the median of its durations, as the metric "time" in microseconds.
 void bench_iterations(void (*iterate)(void *argument), void *argument);
 
-// Prints the median of durations in nanoseconds as the metric "time" in microseconds. Sorts.
-void bench_median(uint64_t *durations, size_t count);
+// Prints the median of durations in nanoseconds as a metric in microseconds. Sorts.
+void bench_median(const char *metric, uint64_t *durations, size_t count);
 
 uint64_t bench_now_ns(void);
 // Until the clock says so; lets others run where there are more threads than processors.

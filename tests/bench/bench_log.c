@@ -6,7 +6,8 @@
 // collector on a Unix socket, a process of its own, reads everything; what does not fit is not
 // taken ("refused").
 //
-// weir   with the default options; its whole buffer was filled once before.
+// weir   with the default options; its whole buffer was filled once before. weir_slow, weir_stopped
+//        and weir_gone: the collector has become so when the threads begin.
 // mutex  two buffers of 1 MiB; logging threads append to one under a mutex while a thread, which
 //        comes every millisecond, or at once when it found something, sends the other in one piece.
 // send   one blocking send() for each message, on a socket that the threads share.
@@ -24,11 +25,13 @@
 
 #define BUFFER_BYTES (1u << 20)
 #define FLUSH_PAUSE_NS 1000000u
+#define SETTLE_NS 30000000u // that a connection is gone is known by then
 
 // Where messages go: the three ways have the same face.
 struct target {
     bool (*log)(void *argument, const char *message, size_t bytes);
     struct bench_pool pool;
+    enum bench_health health;
     int fd;
     pthread_mutex_t lock;
     char *filling, *draining;
@@ -97,15 +100,33 @@ static char *buffer_get(void)
     return buffer;
 }
 
+static enum bench_health health_of(const char *who)
+{
+    static const char *const names[] = {[BENCH_HEALTHY] = "weir",
+                                        [BENCH_SLOW] = "weir_slow",
+                                        [BENCH_STOPPED] = "weir_stopped",
+                                        [BENCH_GONE] = "weir_gone"};
+    enum bench_health health = BENCH_HEALTHY;
+    while (strcmp(names[health], who) != 0) {
+        health++;
+    }
+    return health;
+}
+
 static void target_open(struct target *target, const char *who, const struct bench_reader *reader)
 {
     memset(target, 0, sizeof(*target));
-    if (strcmp(who, "weir") == 0) {
+    if (strncmp(who, "weir", 4) == 0) {
         target->log = weir_way;
         struct weir_pool_options options =
             bench_pool_options(reader->endpoint, WEIR_CONFIRM_AUTO, WEIR_FULL_DROP_NEWEST);
         bench_pool_open(&target->pool, &options, NULL);
         bench_pool_use(&target->pool);
+        target->health = health_of(who);
+        if (target->health != BENCH_HEALTHY) {
+            bench_reader_become(reader, target->health);
+            bench_sleep_until(bench_now_ns() + SETTLE_NS);
+        }
         return;
     }
     target->fd = bench_reader_connect(reader);
@@ -119,11 +140,16 @@ static void target_open(struct target *target, const char *who, const struct ben
     }
 }
 
-static void target_close(struct target *target)
+static void target_close(struct target *target, const struct bench_reader *reader)
 {
     struct weir_metrics books;
     atomic_store(&target->over, true);
+    if (target->health == BENCH_GONE) {
+        bench_pool_abandon(&target->pool);
+        return;
+    }
     if (target->log == weir_way) {
+        bench_reader_become(reader, BENCH_HEALTHY);
         bench_pool_close(&target->pool, &books);
         return;
     }
@@ -142,7 +168,7 @@ static void log_measure(const struct bench_case *self)
     bench_reader_start(&reader, BENCH_UNIX, 0);
     target_open(&target, self->who, &reader);
     bench_loggers_run(self, target.log, &target);
-    target_close(&target);
+    target_close(&target, &reader);
     bench_reader_stop(&reader);
     bench_loggers_report(self, 0);
 }
@@ -150,6 +176,8 @@ static void log_measure(const struct bench_case *self)
 int main(int argc, char **argv)
 {
     static const char *const ways[] = {"weir", "mutex", "send"};
-    bench_loggers_add(ways, sizeof(ways) / sizeof(ways[0]), log_measure);
+    static const char *const failing[] = {"weir_slow", "weir_stopped", "weir_gone"};
+    bench_loggers_add(ways, sizeof(ways) / sizeof(ways[0]), true, log_measure);
+    bench_loggers_add(failing, sizeof(failing) / sizeof(failing[0]), false, log_measure);
     return bench_main(argc, argv);
 }

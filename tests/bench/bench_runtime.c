@@ -301,14 +301,14 @@ struct shape {
 };
 
 static const struct shape shapes[] = {
-    {"spawn_many_local", spawn_many_local, SPAWNS, IDLE, {1, 2, 4}},
-    {"spawn_in_worker", spawn_many_local, SPAWNS, IDLE, {1, 2, 4}},
-    {"spawn_many_remote_idle", spawn_many_remote, SPAWNS, IDLE, {1, 2, 4}},
-    {"spawn_many_remote_busy1", spawn_many_remote, SPAWNS, BUSY1, {1, 2, 4}},
-    {"spawn_many_remote_busy2", spawn_many_remote, BUSY2_SPAWNS, BUSY2, {1, 2, 4}},
-    {"yield_many", yield_many, 0, IDLE, {1, 2, 4}},
-    {"ping_pong", ping_pong, 0, IDLE, {1, 2, 4}},
-    {"chained_spawn", chained_spawn, 0, IDLE, {1, 2, 4}},
+    {"spawn_many_local", spawn_many_local, SPAWNS, IDLE, {1, 2, 4, 8}},
+    {"spawn_in_worker", spawn_many_local, SPAWNS, IDLE, {1, 2, 4, 8}},
+    {"spawn_many_remote_idle", spawn_many_remote, SPAWNS, IDLE, {1, 2, 4, 8}},
+    {"spawn_many_remote_busy1", spawn_many_remote, SPAWNS, BUSY1, {1, 2, 4, 8}},
+    {"spawn_many_remote_busy2", spawn_many_remote, BUSY2_SPAWNS, BUSY2, {1, 2, 4, 8}},
+    {"yield_many", yield_many, 0, IDLE, {1, 2, 4, 8}},
+    {"ping_pong", ping_pong, 0, IDLE, {1, 2, 4, 8}},
+    {"chained_spawn", chained_spawn, 0, IDLE, {1, 2, 4, 8}},
     {"current_spawn", current_spawn, CURRENT_SPAWNS, IDLE, {0}},
     {"current_yield", yield_many, 0, IDLE, {0}},
 };

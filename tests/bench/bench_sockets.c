@@ -1,7 +1,7 @@
 // Sockets that echo.
 //
-// On each of so many socket pairs a task sends 64 bytes and waits for them to come back from
-// another task, 20 times. The time of all, with one worker.
+// On each of so many socket pairs (9,000 are 18,000 descriptors) a task sends 64 bytes and waits for
+// them to come back from another task, 20 times. The time of all, with one worker.
 #include "tests/bench/bench.h"
 
 #include <stdatomic.h>
@@ -139,6 +139,6 @@ int main(int argc, char **argv)
     for (uint32_t count = 1; count <= 1000; count *= 10) {
         bench_add("weir", echo_measure, NULL, count, "echo/%u", count);
     }
-    bench_add("weir", echo_measure, NULL, 4000, "echo/4000");
+    bench_add("weir", echo_measure, NULL, 9000, "echo/9000");
     return bench_main(argc, argv);
 }

@@ -123,14 +123,14 @@ void bench_loggers_report(const struct bench_case *self, uint64_t driven_out)
     free(timed_ns);
 }
 
-void bench_loggers_add(const char *const *whos, size_t whos_count,
+void bench_loggers_add(const char *const *whos, size_t whos_count, bool floods,
                        void (*measure)(const struct bench_case *self))
 {
     static const struct bench_log_shape shapes[] = {
         {128, 100000}, {128, 0}, {4096, 500000}, {4096, 0}};
     for (size_t s = 0; s < sizeof(shapes) / sizeof(shapes[0]); s++) {
         for (uint32_t threads = 1; threads <= THREADS_MAX; threads *= 2) {
-            for (size_t w = 0; w < whos_count; w++) {
+            for (size_t w = 0; w < whos_count && (floods || shapes[s].period_ns > 0); w++) {
                 bench_add(whos[w], measure, &shapes[s], threads, "log_%u_%s/%u", shapes[s].bytes,
                           shapes[s].period_ns > 0 ? "paced" : "flood", threads);
             }

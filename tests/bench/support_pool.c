@@ -51,6 +51,16 @@ void bench_pool_use(struct bench_pool *bench)
     bench_must(weir_pool_flush(bench->pool, CLOSE_MS_MAX), "flush");
 }
 
+void bench_pool_abandon(struct bench_pool *bench)
+{
+    struct weir_metrics books;
+    (void)weir_pool_close(bench->pool, 0); // what is held is lost, as it must be
+    weir_pool_stats(bench->pool, &books);
+    bench_check(weir_metrics_balanced(&books), "the books do not balance");
+    weir_pool_destroy(bench->pool);
+    weir_runtime_destroy(bench->runtime);
+}
+
 void bench_pool_close(struct bench_pool *bench, struct weir_metrics *books)
 {
     int closed = weir_pool_close(bench->pool, CLOSE_MS_MAX);

@@ -22,5 +22,7 @@ uint64_t bench_pool_open(struct bench_pool *bench, const struct weir_pool_option
 void bench_pool_use(struct bench_pool *bench);
 // Delivers all that is held, checks that the books balance, and frees.
 void bench_pool_close(struct bench_pool *bench, struct weir_metrics *books);
+// The same for a pool whose collector is gone: what is held is lost.
+void bench_pool_abandon(struct bench_pool *bench);
 
 #endif

@@ -22,10 +22,13 @@
 #define AWAIT_NS_MAX 30000000000u
 #define AWAIT_STEP_NS 50000u
 #define LATENCIES_MAX 100000u
+#define SLOW_READ_BYTES 4096u
+#define SLOW_PAUSE_NS 10000000u
 
 struct bench_arrivals {
     _Atomic uint64_t bytes;
     _Atomic uint64_t last_ns; // when the last of them were read
+    _Atomic bool slow;
     _Atomic uint32_t latencies_count;
     uint32_t latencies_ns[LATENCIES_MAX];
 };
@@ -57,7 +60,11 @@ static void connection_read(const struct bench_reader *reader, int fd)
     static char bytes[READ_BYTES];
     struct bench_arrivals *arrivals = reader->arrivals;
     for (;;) {
-        ssize_t count = recv(fd, bytes, sizeof(bytes), 0);
+        bool slow = atomic_load(&arrivals->slow);
+        if (slow) {
+            bench_sleep_until(bench_now_ns() + SLOW_PAUSE_NS);
+        }
+        ssize_t count = recv(fd, bytes, slow ? SLOW_READ_BYTES : sizeof(bytes), 0);
         if (count <= 0) {
             return;
         }
@@ -173,6 +180,16 @@ uint32_t *bench_reader_latencies_ns(const struct bench_reader *reader, uint32_t 
 {
     *count = atomic_load(&reader->arrivals->latencies_count);
     return reader->arrivals->latencies_ns;
+}
+
+void bench_reader_become(const struct bench_reader *reader, enum bench_health health)
+{
+    atomic_store(&reader->arrivals->slow, health == BENCH_SLOW);
+    if (health == BENCH_GONE) {
+        bench_check(kill(reader->pid, SIGKILL) == 0, "kill");
+    } else {
+        bench_check(kill(reader->pid, health == BENCH_STOPPED ? SIGSTOP : SIGCONT) == 0, "kill");
+    }
 }
 
 void bench_reader_stop(struct bench_reader *reader)

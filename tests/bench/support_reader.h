@@ -17,6 +17,9 @@ extern "C" {
 
 enum bench_transport { BENCH_UNIX, BENCH_TCP };
 
+// slow: reads 4 KiB every 10 ms; stopped: by a signal, its connections stay; gone: nobody listens.
+enum bench_health { BENCH_HEALTHY, BENCH_SLOW, BENCH_STOPPED, BENCH_GONE };
+
 struct bench_arrivals;
 
 struct bench_reader {
@@ -37,6 +40,8 @@ int bench_reader_connect(const struct bench_reader *reader);
 uint64_t bench_reader_await_ns(const struct bench_reader *reader, uint64_t bytes);
 // How old stamped messages were on their arrival; *count of them. Valid until it is stopped.
 uint32_t *bench_reader_latencies_ns(const struct bench_reader *reader, uint32_t *count);
+// What it is like from now on. Who is gone does not come back.
+void bench_reader_become(const struct bench_reader *reader, enum bench_health health);
 void bench_reader_stop(struct bench_reader *reader);
 
 #ifdef __cplusplus

@@ -1,4 +1,6 @@
 // The command line and the samples of tests/bench/bench.h, for peers in Rust.
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Barrier, Mutex};
 use std::time::{Duration, Instant};
 
 pub const SPAWNS: usize = 10_000;
@@ -31,9 +33,9 @@ impl Run {
         );
     }
 
-    pub fn median(&self, mut durations: Vec<Duration>) {
+    pub fn median(&self, metric: &str, mut durations: Vec<Duration>) {
         durations.sort();
-        self.sample("time", "us", durations[durations.len() / 2].as_nanos() as f64 / 1e3);
+        self.sample(metric, "us", durations[durations.len() / 2].as_nanos() as f64 / 1e3);
     }
 
     // Once to warm up, then until the time is over, at least three times.
@@ -46,7 +48,7 @@ impl Run {
             iterate();
             durations.push(before.elapsed());
         }
-        self.median(durations);
+        self.median("time", durations);
     }
 }
 
@@ -76,27 +78,61 @@ pub fn processor_time() -> Duration {
     Duration::new(time[0] as u64, time[1] as u32)
 }
 
-// Threads that begin together, each with its share of the spawns; from then until all have ended.
-pub fn spawn_from_threads(count: usize, spawn: impl Fn() + Sync) -> Duration {
-    let barrier = std::sync::Barrier::new(count + 1);
-    std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..count)
-            .map(|_| {
-                scope.spawn(|| {
-                    barrier.wait();
-                    for _ in 0..REMOTE_SPAWNS / count {
-                        spawn();
-                    }
-                })
-            })
-            .collect();
-        barrier.wait();
-        let begin = Instant::now();
-        for thread in threads {
-            thread.join().expect("thread");
+// Remote spawns: threads begin together, each spawns its share and looks at the clock itself.
+pub struct RemoteSpawns {
+    left: AtomicUsize,
+    done: Mutex<Option<Instant>>,
+}
+
+impl RemoteSpawns {
+    // What each task does.
+    pub fn leaf(&self) {
+        if self.left.fetch_sub(1, SeqCst) == 1 {
+            *self.done.lock().expect("lock") = Some(Instant::now());
         }
-        begin.elapsed()
-    })
+    }
+
+    fn spawn_from_threads(count: usize, spawn: &(impl Fn() + Sync)) -> (Instant, Instant) {
+        let barrier = Barrier::new(count);
+        let times: Vec<_> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..count)
+                .map(|_| {
+                    scope.spawn(|| {
+                        barrier.wait();
+                        let begin = Instant::now();
+                        for _ in 0..REMOTE_SPAWNS / count {
+                            spawn();
+                        }
+                        (begin, Instant::now())
+                    })
+                })
+                .collect();
+            threads.into_iter().map(|thread| thread.join().expect("thread")).collect()
+        });
+        let first = times.iter().map(|time| time.0).min().expect("threads");
+        (first, times.iter().map(|time| time.1).max().expect("threads"))
+    }
+
+    // From the first spawn to the last (time), and until the last task has run (done).
+    pub fn measure(run: &Run, spawn: impl Fn(&'static RemoteSpawns) + Sync) {
+        let spawns: &'static RemoteSpawns =
+            Box::leak(Box::new(RemoteSpawns { left: AtomicUsize::new(0), done: Mutex::new(None) }));
+        let (mut spawned, mut ran, start) = (Vec::new(), Vec::new(), Instant::now());
+        while spawned.len() < 4 || start.elapsed() < run.duration {
+            spawns.left.store(REMOTE_SPAWNS / run.count * run.count, SeqCst);
+            let (first, last) = Self::spawn_from_threads(run.count, &|| spawn(spawns));
+            let done = loop {
+                if let Some(done) = spawns.done.lock().expect("lock").take() {
+                    break done;
+                }
+                std::thread::yield_now();
+            };
+            spawned.push(last - first);
+            ran.push(done - first);
+        }
+        run.median("time", spawned);
+        run.median("done", ran);
+    }
 }
 
 pub fn run(who: &'static str, cases: Vec<Case>) {

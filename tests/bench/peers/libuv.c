@@ -221,7 +221,7 @@ int main(int argc, char **argv)
     for (uint32_t count = 1; count <= 1000; count *= 10) {
         bench_add("libuv", echo_measure, NULL, count, "echo/%u", count);
     }
-    bench_add("libuv", echo_measure, NULL, 4000, "echo/4000");
+    bench_add("libuv", echo_measure, NULL, 9000, "echo/9000");
     bench_add("libuv", cross_measure, NULL, 1, "cross_wake/1");
     return bench_main(argc, argv);
 }

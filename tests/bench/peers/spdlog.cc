@@ -45,6 +45,6 @@ void spdlog_measure(const bench_case *self)
 int main(int argc, char **argv)
 {
     static const char *const ways[] = {"spdlog-overrun", "spdlog-block"};
-    bench_loggers_add(ways, 2, spdlog_measure);
+    bench_loggers_add(ways, 2, true, spdlog_measure);
     return bench_main(argc, argv);
 }

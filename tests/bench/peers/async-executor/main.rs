@@ -217,18 +217,7 @@ fn current_yield(run: &Run) {
 
 fn remote_spawn(run: &Run) {
     let ex = executor(2);
-    let left: &'static AtomicUsize = Box::leak(Box::new(AtomicUsize::new(0)));
-    let (begin, mut durations) = (Instant::now(), Vec::new());
-    while durations.len() < 4 || begin.elapsed() < run.duration {
-        left.store(REMOTE_SPAWNS, SeqCst);
-        durations.push(spawn_from_threads(run.count, || {
-            ex.spawn(async move { left.fetch_sub(1, SeqCst) }).detach();
-        }));
-        while left.load(SeqCst) > 0 {
-            std::thread::yield_now();
-        }
-    }
-    run.median(durations);
+    RemoteSpawns::measure(run, |spawns| ex.spawn(async move { spawns.leaf() }).detach());
 }
 
 fn tasks_idle(run: &Run) {
@@ -253,7 +242,7 @@ fn tasks_idle(run: &Run) {
 
 fn main() {
     let mut cases = Vec::new();
-    let workers = [1, 2, 4];
+    let workers = [1, 2, 4, 8];
     add(&mut cases, "spawn_many_local", &workers, spawn_many_local);
     add(&mut cases, "spawn_in_worker", &workers, spawn_in_worker);
     add(&mut cases, "spawn_many_remote_idle", &workers, remote_idle);

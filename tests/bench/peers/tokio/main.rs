@@ -228,19 +228,8 @@ fn current_yield(run: &Run) {
 }
 
 fn remote_spawn(run: &Run) {
-    let (rt, left) = (rt(2), AtomicUsize::new(0));
-    let left: &'static AtomicUsize = Box::leak(Box::new(left));
-    let (begin, mut durations) = (Instant::now(), Vec::new());
-    while durations.len() < 4 || begin.elapsed() < run.duration {
-        left.store(REMOTE_SPAWNS, SeqCst);
-        durations.push(spawn_from_threads(run.count, || {
-            rt.spawn(async move { left.fetch_sub(1, SeqCst) });
-        }));
-        while left.load(SeqCst) > 0 {
-            std::thread::yield_now();
-        }
-    }
-    run.median(durations);
+    let rt = rt(2);
+    RemoteSpawns::measure(run, |spawns| drop(rt.spawn(async move { spawns.leaf() })));
 }
 
 fn cross_wake(run: &Run) {
@@ -401,7 +390,7 @@ fn tasks_sleeping(run: &Run) {
 
 fn main() {
     let mut cases = Vec::new();
-    let workers = [1, 2, 4];
+    let workers = [1, 2, 4, 8];
     add(&mut cases, "spawn_many_local", &workers, spawn_many_local);
     add(&mut cases, "spawn_in_worker", &workers, spawn_in_worker);
     add(&mut cases, "spawn_many_remote_idle", &workers, remote_idle);
@@ -414,9 +403,9 @@ fn main() {
     add(&mut cases, "current_yield", &[0], current_yield);
     add(&mut cases, "remote_spawn", &[1, 2, 4, 8], remote_spawn);
     add(&mut cases, "cross_wake", &[1], cross_wake);
-    add(&mut cases, "create", &[1, 2], create);
+    add(&mut cases, "create", &[0, 1, 2], create);
     add(&mut cases, "timers", &[1000, 10_000, 100_000, 1_000_000], timers);
-    add(&mut cases, "echo", &[1, 10, 100, 1000, 4000], echo);
+    add(&mut cases, "echo", &[1, 10, 100, 1000, 9000], echo);
     add(&mut cases, "tasks_idle", &[1000, 10_000, 100_000, 1_000_000], tasks_idle);
     add(&mut cases, "tasks_sleeping", &[1000, 10_000, 100_000, 1_000_000], tasks_sleeping);
     run("tokio", cases);
