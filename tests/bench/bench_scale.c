@@ -1,12 +1,11 @@
-// How the writer's costs grow: with the number of messages and of threads, the size of messages and
-// of the buffer.
+// How the writer's costs grow with the number of messages, of threads, and of bytes.
 //
 // messages/N  N messages of 128 bytes are logged and confirmed: the time of each
 // crowd/N     100,000 messages of 128 bytes are logged by N threads as fast as they can, into a
 //             buffer that takes them all: the processor time of each call, the writer's not counted
 // size/N      messages of N bytes, 25 MB of them a second: what weir_log costs each
-// buffer/N    a buffer of N bytes, if twice that much memory is free: opening a pool with it; and what
-//             weir_log of 128 bytes costs, 25 MB a second, once the buffer was filled and emptied
+// buffer/N    a buffer of N bytes, if twice that much memory is free: opening a pool with it; and
+//             weir_log of 128 bytes, 25 MB a second, once the buffer was filled and emptied
 #include "tests/bench/bench.h"
 
 #include <pthread.h>
@@ -22,6 +21,8 @@
 #define BURST 20u
 #define BYTES_PER_S 25600000u
 #define FLUSH_MS_MAX 30000
+#define FLUSH_LIMIT_MIN (16u << 10)
+#define FLUSH_LIMIT_MAX (128u << 10)
 #define CROWD_MAX 1000u
 #define CROWD_MESSAGES 100000u
 #define CROWD_BUFFER_BYTES (64u << 20)
@@ -140,6 +141,15 @@ static double call_ns(struct weir_pool *pool, uint32_t bytes)
     return (double)spent_ns / (double)calls;
 }
 
+// A 64th of the buffer. It also sizes the segments, of which a row has 8,192 at most.
+static uint32_t flush_limit_of(uint64_t buffer_bytes)
+{
+    uint64_t bytes = buffer_bytes / 64;
+    return (uint32_t)(bytes < FLUSH_LIMIT_MIN
+                          ? FLUSH_LIMIT_MIN
+                          : (bytes > FLUSH_LIMIT_MAX ? FLUSH_LIMIT_MAX : bytes));
+}
+
 static void pool_measure(uint64_t buffer_bytes, uint32_t bytes, bool opens)
 {
     struct bench_reader reader;
@@ -150,7 +160,7 @@ static void pool_measure(uint64_t buffer_bytes, uint32_t bytes, bool opens)
         bench_pool_options(reader.endpoint, WEIR_CONFIRM_AUTO, WEIR_FULL_DROP_NEWEST);
     options.buffer_bytes_max = buffer_bytes;
     options.message_bytes_max = opens ? 1024 : options.message_bytes_max;
-    options.flush_limit_bytes = opens ? 16u << 10 : options.flush_limit_bytes;
+    options.flush_limit_bytes = opens ? flush_limit_of(buffer_bytes) : options.flush_limit_bytes;
     uint64_t open_ns = bench_pool_open(&bench, &options, NULL);
     if (opens) {
         bench_sample("open", "us", (double)open_ns / 1e3);

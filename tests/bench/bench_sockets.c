@@ -1,7 +1,7 @@
 // Sockets that echo.
 //
-// On each of so many socket pairs (9,000 are 18,000 descriptors) a task sends 64 bytes and waits for
-// them to come back from another task, 20 times. The time of all, with one worker.
+// On each of so many socket pairs a task sends 64 bytes and waits for them to come back from
+// another task, 20 times. The time of all, with one worker. 9,000 are 18,000 descriptors.
 #include "tests/bench/bench.h"
 
 #include <stdatomic.h>

@@ -1,11 +1,11 @@
 // Threads and runtimes: spawning from many threads, waking across threads, creating a runtime.
 //
 // remote_spawn  12,800 tasks spawned by so many threads, on two workers, as in Tokio's
-//               benches/remote_spawn.rs. time: from the moment when the first thread begins to spawn
-//               until the last one has spawned its share; done: until the last task has run. Each
-//               thread looks at the clock itself. Tokio's own has one clock, of the thread that
-//               starts the others, which may be late: where there are fewer processors than
-//               threads, others have spawned by the time that it runs.
+//               benches/remote_spawn.rs. time: from when the first thread begins to spawn until
+//               the last one has spawned its share; done: until the last task has run. Each thread
+//               looks at the clock itself. Tokio's own has one clock, of the thread that starts the
+//               others, which may be late: where there are fewer processors than threads, others
+//               have spawned by the time that it runs.
 // cross_wake    100 round trips between two tasks, each on a runtime with one worker
 // create        a runtime with so many workers created and destroyed
 #include "tests/bench/bench.h"

@@ -14,8 +14,8 @@ struct bench_log_shape {
 };
 
 // Adds the cases log_BYTES_paced/THREADS and log_BYTES_flood/THREADS, for 128 bytes and 4 KiB and 1
-// to 8 threads, each in so many ways; paced alone, unless `floods`. A case's `what` is its shape, its
-// `count` the threads.
+// to 8 threads, each in so many ways; paced alone, unless `floods`. A case's `what` is its shape,
+// its `count` the threads.
 void bench_loggers_add(const char *const *whos, size_t whos_count, bool floods,
                        void (*measure)(const struct bench_case *self));
 
