@@ -241,10 +241,7 @@ void weir_timeout_init(struct weir_timeout *timeout, struct weir_future *child,
 
 static enum weir_poll yield_poll(struct weir_future *future, struct weir_context *context)
 {
-    if (future->resume != WEIR_RESUME_START) {
-        return weir_leaf_done(future, 0);
-    }
-    future->resume = WEIR_RESUME_WAITING;
+    (void)weir_leaf_done(future, 0); // for who looks next
     weir_worker_poll_again(context->worker);
     return WEIR_PENDING;
 }

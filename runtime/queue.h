@@ -93,4 +93,16 @@ static inline struct weir_task *weir_queue_pop_owner(struct weir_queue *queue)
     }
 }
 
+// The same where nobody steals.                              threads  owner.
+static inline struct weir_task *weir_queue_pop_alone(struct weir_queue *queue)
+{
+    uint32_t taken = weir_queue_taken(atomic_load_explicit(&queue->head, memory_order_relaxed));
+    if (taken == atomic_load_explicit(&queue->tail, memory_order_relaxed)) {
+        return NULL;
+    }
+    atomic_store_explicit(&queue->head, weir_queue_head(taken + 1, taken + 1),
+                          memory_order_relaxed);
+    return atomic_load_explicit(&queue->slots[taken & WEIR_QUEUE_MASK], memory_order_relaxed);
+}
+
 #endif

@@ -143,29 +143,24 @@ int weir_turn(struct weir_runtime *runtime, uint32_t polls_max, uint64_t wait_ma
         return WEIR_EFORKED;
     }
     uint32_t count_max = polls_max < INT32_MAX / 2 ? polls_max : INT32_MAX / 2;
-    return (int)weir_worker_turn(&runtime->workers[0], count_max, wait_max_ns, NULL);
-}
-
-static uint64_t stat_read(_Atomic uint64_t *counter)
-{
-    return atomic_load_explicit(counter, memory_order_relaxed);
+    return (int)weir_worker_turn(&runtime->workers[0], count_max, wait_max_ns, &runtime->stopping);
 }
 
 WEIR_COLD void weir_runtime_stats(struct weir_runtime *runtime, struct weir_runtime_stats *stats)
 {
     memset(stats, 0, sizeof(*stats));
-    stats->spawned = stat_read(&runtime->outside_spawned);
+    stats->spawned = weir_stat_get(&runtime->outside_spawned);
     for (uint32_t i = 0; i < runtime->workers_count; i++) {
         struct weir_worker_stats *from = &runtime->workers[i].stats;
-        stats->polls += stat_read(&from->polls);
-        stats->spawned += stat_read(&from->spawned);
-        stats->completed += stat_read(&from->completed);
-        stats->stolen += stat_read(&from->stolen);
-        stats->overflowed += stat_read(&from->overflowed);
-        stats->parks += stat_read(&from->parks);
-        stats->unparks += stat_read(&from->unparks);
-        stats->events += stat_read(&from->events);
-        stats->timers_fired += stat_read(&from->timers_fired);
+        stats->polls += weir_stat_get(&from->polls);
+        stats->spawned += weir_stat_get(&from->spawned);
+        stats->completed += weir_stat_get(&from->completed);
+        stats->stolen += weir_stat_get(&from->stolen);
+        stats->overflowed += weir_stat_get(&from->overflowed);
+        stats->parks += weir_stat_get(&from->parks);
+        stats->unparks += weir_stat_get(&from->unparks);
+        stats->events += weir_stat_get(&from->events);
+        stats->timers_fired += weir_stat_get(&from->timers_fired);
     }
 }
 

@@ -18,23 +18,19 @@ void weir_worker_submit_remote(struct weir_task *task)
 
 void weir_worker_submit_back(struct weir_worker *worker, struct weir_task *task)
 {
-    struct weir_runtime *runtime = worker->runtime;
+    if (weir_worker_push(worker, task)) {
+        return;
+    }
     if (task->pinned != 0) {
-        uint32_t index = atomic_load_explicit(&task->worker, memory_order_relaxed);
-        if (index != worker->index) {
+        if (atomic_load_explicit(&task->worker, memory_order_relaxed) != worker->index) {
             weir_worker_submit_remote(task);
         } else {
             weir_mailbox_push(&worker->pinned, task);
         }
         return;
     }
-    worker->pushed = true;
-    worker->published = false;
-    if (weir_queue_push_owner(&worker->queue, task)) {
-        return;
-    }
-    // Full: the older half and this task go where thieves can have them all at once. While a thief
-    // is copying there is no older half to be had.
+    // The ring is full: its older half and this task go where thieves can have them all at once.
+    // While a thief is copying there is no older half to be had.
     struct weir_chain chain = weir_queue_shed_owner(&worker->queue);
     task->next = NULL;
     if (chain.count == 0) {
@@ -45,7 +41,7 @@ void weir_worker_submit_back(struct weir_worker *worker, struct weir_task *task)
         chain.count++;
     }
     weir_stat_add(&worker->stats.overflowed, chain.count);
-    weir_mailbox_append(&worker->mailbox, &runtime->os, chain);
+    weir_mailbox_append(&worker->mailbox, &worker->runtime->os, chain);
 }
 
 void weir_worker_submit_next(struct weir_worker *worker, struct weir_task *task)
@@ -75,26 +71,26 @@ void weir_worker_wake_back(struct weir_worker *worker, struct weir_waker waker)
 void weir_worker_share_pushed(struct weir_worker *worker)
 {
     worker->pushed = false;
-    if (worker->runtime->workers_count == 1) {
-        return;
-    }
     if (!worker->published) {
         weir_queue_publish_owner(&worker->queue); // [W1]
     }
-    if (weir_queue_count(&worker->queue) != 0 || weir_mailbox_occupied(&worker->mailbox)) {
-        weir_idle_notify(worker->runtime);
+    struct weir_runtime *runtime = worker->runtime;
+    if (atomic_load_explicit(&runtime->parked, memory_order_seq_cst) != 0 && // [W1]
+        (weir_queue_count(&worker->queue) != 0 || weir_mailbox_occupied(&worker->mailbox))) {
+        weir_idle_notify(runtime);
     }
 }
 
 // ---- Taking ----
 
-static bool pinned_waits(struct weir_worker *worker)
+// Pinned tasks and the others take turns: neither kind can starve the other by waking itself.
+struct weir_task *weir_worker_take_pinned(struct weir_worker *worker)
 {
-    return worker->pinned_ready.count != 0 || weir_mailbox_occupied(&worker->pinned);
-}
-
-static struct weir_task *pinned_take(struct weir_worker *worker)
-{
+    worker->pinned_first =
+        !worker->pinned_first || weir_queue_room_owner(&worker->queue) == WEIR_QUEUE_SLOTS;
+    if (!worker->pinned_first) {
+        return NULL;
+    }
     if (worker->pinned_ready.count == 0) {
         worker->pinned_ready = weir_mailbox_draw(&worker->pinned, &worker->runtime->os, UINT32_MAX);
     }
@@ -104,47 +100,6 @@ static struct weir_task *pinned_take(struct weir_worker *worker)
         worker->pinned_ready.count--;
     }
     return task;
-}
-
-// Draws from a mailbox what fits into the worker's ring, leaving some room to push into.
-static struct weir_chain mailbox_draw(struct weir_worker *worker, struct weir_mailbox *mailbox,
-                                      uint32_t room)
-{
-    const struct weir_os *os = &worker->runtime->os;
-    struct weir_chain chain = {NULL, NULL, 0};
-    if (!weir_mailbox_occupied(mailbox)) {
-        return chain;
-    }
-    chain = weir_mailbox_draw(mailbox, os, room == 0 ? 1 : room - room / 4);
-    if (chain.count < WEIR_TRICKLE_MAX && worker->runtime->threads_count != 0) {
-        worker->gather_ns = os->now_ns(os->self) + WEIR_GATHER_NS;
-    }
-    if (chain.count != 0 && weir_mailbox_occupied(mailbox)) {
-        // While the inbox moved to the backlog, a worker that looked here before it slept saw
-        // neither; so what is left counts as newly queued.
-        worker->pushed = true;
-    }
-    return chain;
-}
-
-static void worker_submit_chain(struct weir_worker *worker, struct weir_task *task)
-{
-    while (task != NULL) {
-        struct weir_task *next = task->next;
-        weir_worker_submit_back(worker, task);
-        task = next;
-    }
-}
-
-// The first task of a share of the mailbox; the rest goes into the worker's ring.
-static struct weir_task *mailbox_take(struct weir_worker *worker, struct weir_mailbox *mailbox)
-{
-    uint32_t room = weir_queue_room_owner(&worker->queue);
-    struct weir_chain chain = mailbox_draw(worker, mailbox, room);
-    if (chain.count != 0) {
-        worker_submit_chain(worker, chain.first->next);
-    }
-    return chain.first;
 }
 
 // Who takes tasks one by one, as fast as they come, takes turns with who sends them at owning the
@@ -160,9 +115,49 @@ static void worker_gather(struct weir_worker *worker)
     worker->gather_ns = 0;
 }
 
+// Draws from a mailbox what fits into the worker's ring, leaving some room to push into.
+static struct weir_chain mailbox_draw(struct weir_worker *worker, struct weir_mailbox *mailbox,
+                                      uint32_t room)
+{
+    const struct weir_os *os = &worker->runtime->os;
+    struct weir_chain chain = {NULL, NULL, 0};
+    worker_gather(worker);
+    if (!weir_mailbox_occupied(mailbox)) {
+        return chain;
+    }
+    chain = weir_mailbox_draw(mailbox, os, room == 0 ? 1 : room - room / 4);
+    if (chain.count < WEIR_TRICKLE_MAX && worker->runtime->threads_count != 0) {
+        worker->gather_ns = os->now_ns(os->self) + WEIR_GATHER_NS;
+    }
+    if (chain.count != 0 && weir_mailbox_occupied(mailbox)) {
+        // While the inbox moved to the backlog, a worker that looked here before it slept saw
+        // neither; so what is left counts as newly queued.
+        worker->pushed = worker->shared;
+    }
+    return chain;
+}
+
+static void worker_submit_chain(struct weir_worker *worker, struct weir_task *task)
+{
+    while (task != NULL) {
+        struct weir_task *next = task->next;
+        weir_worker_submit_back(worker, task);
+        task = next;
+    }
+}
+
+struct weir_task *weir_worker_take_mail(struct weir_worker *worker, struct weir_mailbox *mailbox)
+{
+    uint32_t room = weir_queue_room_owner(&worker->queue);
+    struct weir_chain chain = mailbox_draw(worker, mailbox, room);
+    if (chain.count != 0) {
+        worker_submit_chain(worker, chain.first->next);
+    }
+    return chain.first;
+}
+
 struct weir_task *weir_worker_refill(struct weir_worker *worker)
 {
-    worker_gather(worker);
     uint32_t room = weir_queue_room_owner(&worker->queue);
     struct weir_chain chain = mailbox_draw(worker, &worker->mailbox, room);
     if (room == 0) {
@@ -170,30 +165,6 @@ struct weir_task *weir_worker_refill(struct weir_worker *worker)
     }
     worker_submit_chain(worker, chain.first);
     return NULL;
-}
-
-// Pinned tasks and the others take turns: neither kind can starve the other by waking itself.
-struct weir_task *weir_worker_take(struct weir_worker *worker)
-{
-    struct weir_task *task = weir_worker_take_next(worker);
-    if (task != NULL) {
-        return task;
-    }
-    bool pinned = pinned_waits(worker);
-    worker->pinned_first = pinned && !worker->pinned_first;
-    if (worker->pinned_first) {
-        return pinned_take(worker);
-    }
-    task = weir_queue_pop_owner(&worker->queue);
-    if (task != NULL) {
-        worker->published = true; // [W1]
-        return task;
-    }
-    if (pinned) {
-        return pinned_take(worker);
-    }
-    worker_gather(worker);
-    return mailbox_take(worker, &worker->mailbox);
 }
 
 // ---- Stealing ----
@@ -212,7 +183,7 @@ struct weir_task *weir_worker_steal(struct weir_worker *worker)
 {
     struct weir_runtime *runtime = worker->runtime;
     uint32_t count = runtime->workers_count;
-    if (count == 1 || !weir_idle_search(worker)) {
+    if (!worker->shared || !weir_idle_search(worker)) {
         return NULL;
     }
     uint32_t start = worker_random(worker) % count;
@@ -226,7 +197,7 @@ struct weir_task *weir_worker_steal(struct weir_worker *worker)
             if (pass == 0) {
                 task = weir_queue_steal(&victim->queue, &worker->queue);
                 if (task == NULL) {
-                    task = mailbox_take(worker, &victim->mailbox);
+                    task = weir_worker_take_mail(worker, &victim->mailbox);
                 }
             } else {
                 task = weir_worker_take_next(victim);

@@ -48,6 +48,15 @@ enum weir_task_action weir_task_wake(struct weir_task *task, uint32_t generation
     return task_notify(task, generation, 0);
 }
 
+enum weir_task_action weir_task_run_marked(struct weir_task *task)
+{
+    uint64_t seen = atomic_fetch_and_explicit(&task->state, ~(uint64_t)WEIR_TASK_NOTIFIED,
+                                              memory_order_acquire); // [T1]
+    weir_assert((seen & WEIR_TASK_LIVE) != 0 && (seen & WEIR_TASK_SCHEDULED) != 0);
+    weir_assert((seen & WEIR_TASK_COMPLETE) == 0);
+    return (seen & WEIR_TASK_CANCELLED) != 0 ? WEIR_TASK_DROP : WEIR_TASK_POLL;
+}
+
 enum weir_task_action weir_task_request_cancel(struct weir_task *task, uint32_t generation)
 {
     return task_notify(task, generation, WEIR_TASK_CANCELLED);

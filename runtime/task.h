@@ -104,20 +104,22 @@ static inline uint32_t weir_task_generation(struct weir_task *task)
     return (uint32_t)(atomic_load_explicit(&task->state, memory_order_relaxed) >> 32);
 }
 
+static inline struct weir_handle weir_task_handle(struct weir_task *task)
+{
+    return (struct weir_handle){task, weir_task_generation(task)};
+}
+
 // ---- A poll ----
 
 // Out of a queue: POLL or DROP, and the future is the caller's.
+WEIR_MUST_USE enum weir_task_action weir_task_run_marked(struct weir_task *task);
 WEIR_MUST_USE static inline enum weir_task_action weir_task_run(struct weir_task *task)
 {
+    const uint64_t plain = WEIR_TASK_LIVE | WEIR_TASK_SCHEDULED;
+    const uint64_t marks = WEIR_TASK_NOTIFIED | WEIR_TASK_CANCELLED | WEIR_TASK_COMPLETE;
     // Relaxed: NOTIFIED that is overlooked stays, and idle finds it.
     uint64_t seen = atomic_load_explicit(&task->state, memory_order_relaxed);
-    if ((seen & WEIR_TASK_NOTIFIED) != 0) {
-        seen = atomic_fetch_and_explicit(&task->state, ~(uint64_t)WEIR_TASK_NOTIFIED,
-                                         memory_order_acquire); // [T1]
-    }
-    weir_assert((seen & WEIR_TASK_LIVE) != 0 && (seen & WEIR_TASK_SCHEDULED) != 0);
-    weir_assert((seen & WEIR_TASK_COMPLETE) == 0);
-    return (seen & WEIR_TASK_CANCELLED) != 0 ? WEIR_TASK_DROP : WEIR_TASK_POLL;
+    return (seen & (plain | marks)) == plain ? WEIR_TASK_POLL : weir_task_run_marked(task);
 }
 
 // The poll said pending: NOTHING, or SUBMIT because it was woken meanwhile. Who knows that the task

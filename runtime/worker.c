@@ -9,6 +9,7 @@ void weir_worker_init(struct weir_worker *worker, struct weir_runtime *runtime, 
     const struct weir_os *os = &runtime->os;
     worker->runtime = runtime;
     worker->index = index;
+    worker->shared = runtime->workers_count > 1;
     os->entropy(os->self, &worker->random, sizeof(worker->random));
     worker->random |= 1;
     weir_slab_init(&worker->slab, runtime, os);
@@ -31,29 +32,35 @@ static void worker_poll(struct weir_worker *worker, struct weir_task *task)
 {
     struct weir_context *context = &worker->context;
     struct weir_future *future = weir_task_future(task);
-    if (task->pinned == 0 &&
-        atomic_load_explicit(&task->worker, memory_order_relaxed) != worker->index) {
-        atomic_store_explicit(&task->worker, (uint16_t)worker->index, memory_order_relaxed);
-    }
+    atomic_store_explicit(&task->worker, (uint16_t)worker->index, memory_order_relaxed);
     context->waker = (struct weir_waker){task, weir_task_generation(task)};
     weir_stat_add(&worker->stats.polls, 1);
-    worker->polls_since_look++;
     worker->again = false;
     if (weir_task_run(task) == WEIR_TASK_DROP) {
         weir_drop(future, context);
         weir_task_finish(worker, task, WEIR_ECANCELED);
     } else if (weir_future_poll(future, context) == WEIR_READY) {
         weir_task_finish(worker, task, future->result);
-    } else if (worker->again || weir_task_idle(task) == WEIR_TASK_SUBMIT) {
+    } else if ((worker->again || weir_task_idle(task) == WEIR_TASK_SUBMIT) &&
+               !weir_worker_push(worker, task)) {
         weir_worker_submit_back(worker, task);
     }
-    context->waker = (struct weir_waker){NULL, 0};
+}
+
+static uint64_t worker_polls_since_look(struct weir_worker *worker)
+{
+    return weir_stat_get(&worker->stats.polls) - worker->looked_polls;
+}
+
+static bool worker_look_overdue(struct weir_worker *worker)
+{
+    return worker_polls_since_look(worker) >= worker->look_after;
 }
 
 static bool worker_look_due(struct weir_worker *worker)
 {
-    return worker->polls_since_look >= worker->look_after ||
-           (worker->polls_since_look > WEIR_LIFO_POLLS_MAX &&
+    return worker_look_overdue(worker) ||
+           (worker_polls_since_look(worker) > WEIR_LIFO_POLLS_MAX &&
             weir_queue_room_owner(&worker->queue) > WEIR_QUEUE_SLOTS - WEIR_RING_SHORT &&
             weir_mailbox_occupied(&worker->mailbox));
 }
@@ -73,7 +80,7 @@ static uint32_t worker_run(struct weir_worker *worker, struct weir_task *task, u
             return polls;
         }
         if (polls > WEIR_LIFO_POLLS_MAX || polls >= polls_max || worker->context.budget == 0 ||
-            worker_look_due(worker)) {
+            worker_look_overdue(worker)) {
             weir_worker_submit_back(worker, task);
             return polls;
         }
@@ -92,7 +99,7 @@ static void worker_advance(struct weir_worker *worker)
 
 static void worker_looked(struct weir_worker *worker)
 {
-    worker->polls_since_look = 0;
+    worker->looked_polls = weir_stat_get(&worker->stats.polls);
     worker->looked_ns = worker->context.now_ns;
 }
 
@@ -136,7 +143,7 @@ static struct weir_task *worker_look_around(struct weir_worker *worker)
 {
     worker_advance(worker);
     uint64_t took_ns = worker->context.now_ns - worker->looked_ns;
-    uint64_t fit = (uint64_t)worker->polls_since_look * WEIR_LOOK_NS / (took_ns + 1);
+    uint64_t fit = worker_polls_since_look(worker) * WEIR_LOOK_NS / (took_ns + 1);
     fit = fit < WEIR_POLLS_BETWEEN_LOOKS ? fit : WEIR_POLLS_BETWEEN_LOOKS;
     worker->look_after = fit > 0 ? (uint32_t)fit : 1;
     worker_looked(worker);
@@ -153,6 +160,30 @@ static inline struct weir_task *worker_next(struct weir_worker *worker)
 {
     struct weir_task *task = worker_look_due(worker) ? worker_look_around(worker) : NULL;
     return task != NULL ? task : weir_worker_take(worker);
+}
+
+// Runs `task`, if there is one, and then those of its own, until there are none, polls_max polls
+// are done, or *until is not 0 any more.
+//   returns  the number of polls.
+static uint32_t worker_work(struct weir_worker *worker, struct weir_task *task, uint32_t polls_max,
+                            const _Atomic uint32_t *until)
+{
+    uint32_t polls = 0;
+    while (polls < polls_max && atomic_load_explicit(until, memory_order_relaxed) == 0) {
+        if (task == NULL) {
+            task = worker_next(worker);
+        }
+        if (task == NULL) {
+            break;
+        }
+        if (worker->searching) {
+            weir_idle_found(worker);
+        }
+        polls += worker_run(worker, task, polls_max - polls);
+        task = NULL;
+    }
+    worker->context.waker = (struct weir_waker){NULL, 0};
+    return polls;
 }
 
 // ---- Parking ----
@@ -207,17 +238,14 @@ static void worker_park(struct weir_worker *worker)
 void weir_worker_main(void *argument)
 {
     struct weir_worker *worker = argument;
-    while (!weir_runtime_stopping(worker->runtime)) {
-        struct weir_task *task = worker_next(worker);
-        if (task == NULL) {
-            task = weir_worker_steal(worker);
-        }
-        if (task == NULL) {
+    struct weir_runtime *runtime = worker->runtime;
+    struct weir_task *stolen = NULL;
+    while (!weir_runtime_stopping(runtime)) {
+        (void)worker_work(worker, stolen, UINT32_MAX, &runtime->stopping);
+        stolen = weir_worker_steal(worker); // if the runtime stops now, destroy drops it
+        if (stolen == NULL) {
             worker_park(worker);
-            continue;
         }
-        weir_idle_found(worker);
-        (void)worker_run(worker, task, UINT32_MAX);
     }
 }
 
@@ -271,11 +299,6 @@ static int turn_arm(struct weir_worker *worker)
     return error;
 }
 
-static bool turn_over(const _Atomic uint32_t *until)
-{
-    return until != NULL && atomic_load_explicit(until, memory_order_relaxed) != 0;
-}
-
 uint32_t weir_worker_turn(struct weir_worker *worker, uint32_t polls_max, uint64_t wait_max_ns,
                           const _Atomic uint32_t *until)
 {
@@ -288,14 +311,7 @@ uint32_t weir_worker_turn(struct weir_worker *worker, uint32_t polls_max, uint64
     } else {
         (void)poller_poll(worker, 0);
     }
-    uint32_t polls = 0;
-    while (polls < polls_max && !turn_over(until)) {
-        struct weir_task *task = worker_next(worker);
-        if (task == NULL) {
-            break;
-        }
-        polls += worker_run(worker, task, polls_max - polls);
-    }
+    uint32_t polls = worker_work(worker, NULL, polls_max, until);
     bool work = turn_sleep(worker);
     bool armed = turn_arm(worker) == 0; // without its timer the host comes back at once, to retry
     if (work || !armed) {

@@ -330,6 +330,23 @@ static void test_yield_goes_round(void **state)
     stage_close(&stage);
 }
 
+// As a task of its own it has nobody to look at it but the worker.
+static void test_yield_is_a_task(void **state)
+{
+    (void)state;
+    struct stage stage;
+    struct weir_runtime_stats stats;
+    struct weir_yield yield;
+    stage_open(&stage);
+    weir_yield_init(&yield);
+    SPAWN(stage.runtime, &yield, NULL);
+    stage_settle(&stage);
+    weir_runtime_stats(stage.runtime, &stats);
+    assert_int_equal(stats.completed, 1);
+    assert_int_equal(stats.polls, 2);
+    stage_close(&stage);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -338,6 +355,7 @@ int main(void)
         cmocka_unit_test(test_timeout),
         cmocka_unit_test(test_timeouts_race),
         cmocka_unit_test(test_yield_goes_round),
+        cmocka_unit_test(test_yield_is_a_task),
     };
     return cmocka_run_group_tests_name("future_turn", tests, NULL, NULL);
 }
