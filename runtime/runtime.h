@@ -38,6 +38,11 @@ static inline bool weir_runtime_stopping(struct weir_runtime *runtime)
     return atomic_load_explicit(&runtime->stopping, memory_order_seq_cst) != 0; // [W5]
 }
 
+// As weir_runtime_spawn, but the task is in no queue yet.
+WEIR_MUST_USE int weir_runtime_prepare(struct weir_runtime *runtime,
+                                       const struct weir_future *future, size_t future_bytes,
+                                       unsigned flags, bool joinable, struct weir_task **task);
+
 // A task has ended (its future is done or dropped): tells its family and whoever joins it.
 void weir_task_finish(struct weir_worker *worker, struct weir_task *task, int32_t result);
 

@@ -5,14 +5,10 @@
 
 // ---- Spawning ----
 
-static void spawn_mark(struct weir_task *task, uint32_t worker, unsigned flags,
-                       struct weir_handle *handle)
+static void spawn_mark(struct weir_task *task, uint32_t worker, unsigned flags)
 {
     atomic_store_explicit(&task->worker, (uint16_t)worker, memory_order_relaxed);
     task->pinned = (flags & WEIR_SPAWN_PINNED) != 0;
-    if (handle != NULL) {
-        *handle = (struct weir_handle){task, weir_task_generation(task)};
-    }
 }
 
 int weir_spawn(struct weir_context *context, const struct weir_future *future, size_t future_bytes,
@@ -28,7 +24,10 @@ int weir_spawn(struct weir_context *context, const struct weir_future *future, s
         return error;
     }
     weir_stat_add(&worker->stats.spawned, 1);
-    spawn_mark(task, worker->index, flags, handle);
+    spawn_mark(task, worker->index, flags);
+    if (handle != NULL) {
+        *handle = weir_task_handle(task);
+    }
     weir_worker_submit_next(worker, task);
     return 0;
 }
@@ -41,8 +40,9 @@ static uint32_t spawn_target(struct weir_runtime *runtime)
     return (uint32_t)((id >> 32) % runtime->workers_count);
 }
 
-int weir_runtime_spawn(struct weir_runtime *runtime, const struct weir_future *future,
-                       size_t future_bytes, unsigned flags, struct weir_handle *handle)
+int weir_runtime_prepare(struct weir_runtime *runtime, const struct weir_future *future,
+                         size_t future_bytes, unsigned flags, bool joinable,
+                         struct weir_task **task)
 {
     if (weir_runtime_forked(runtime)) {
         return WEIR_EFORKED;
@@ -50,17 +50,28 @@ int weir_runtime_spawn(struct weir_runtime *runtime, const struct weir_future *f
     if (weir_runtime_stopping(runtime)) {
         return WEIR_ECLOSED;
     }
-    struct weir_task *task;
+    uint32_t target = spawn_target(runtime);
     weir_lock_acquire(&runtime->outside_lock, &runtime->os);
-    int error = weir_slab_spawn(&runtime->outside, future, future_bytes, handle != NULL, &task);
+    int error = weir_slab_spawn(&runtime->outside, future, future_bytes, joinable, task);
     if (error == 0) {
         weir_stat_add(&runtime->outside_spawned, 1);
+        spawn_mark(*task, target, flags);
     }
     weir_lock_release(&runtime->outside_lock, &runtime->os);
+    return error;
+}
+
+int weir_runtime_spawn(struct weir_runtime *runtime, const struct weir_future *future,
+                       size_t future_bytes, unsigned flags, struct weir_handle *handle)
+{
+    struct weir_task *task;
+    int error = weir_runtime_prepare(runtime, future, future_bytes, flags, handle != NULL, &task);
     if (error < 0) {
         return error;
     }
-    spawn_mark(task, spawn_target(runtime), flags, handle);
+    if (handle != NULL) {
+        *handle = weir_task_handle(task);
+    }
     weir_worker_submit_remote(task);
     return 0;
 }
@@ -250,7 +261,7 @@ int weir_scope_spawn(struct weir_scope *scope, struct weir_context *context,
         return error;
     }
     weir_stat_add(&worker->stats.spawned, 1);
-    spawn_mark(child, worker->index, flags, NULL);
+    spawn_mark(child, worker->index, flags);
     if (scope->owner == NULL) {
         scope->owner = owner;
         scope->next = owner->scopes;
