@@ -12,8 +12,10 @@
 #define WEIR_LOOKUPS_MAX 3
 #define WEIR_GATHER_READS_MAX 1
 #else
-// A worker's run queue: 2 KiB of pointers stays in first-level cache; overflow goes to the mailbox.
-#define WEIR_QUEUE_SLOTS 256
+// A worker's run queue: 8 KiB of pointers, a quarter of a first-level cache; overflow goes to the
+// mailbox. Busy tasks in the ring get a turn for each share of the mailbox that fits beside them: in
+// a short ring they hold up a long mailbox.
+#define WEIR_QUEUE_SLOTS 1024
 // Readiness operations one poll may complete before it must yield, so that a socket that is always
 // ready cannot starve its neighbours.
 #define WEIR_BUDGET 128
