@@ -13,8 +13,8 @@
 #define WEIR_GATHER_READS_MAX 1
 #else
 // A worker's run queue: 8 KiB of pointers, a quarter of a first-level cache; overflow goes to the
-// mailbox. Busy tasks in the ring get a turn for each share of the mailbox that fits beside them: in
-// a short ring they hold up a long mailbox.
+// mailbox. Busy tasks in the ring get a turn for each share of the mailbox that fits beside them:
+// in a short ring they hold up a long mailbox.
 #define WEIR_QUEUE_SLOTS 1024
 // Readiness operations one poll may complete before it must yield, so that a socket that is always
 // ready cannot starve its neighbours.
@@ -38,6 +38,8 @@
 #define WEIR_RING_SHORT 4
 // Polls that are longer leave time for fewer of them between two looks, down to one.
 #define WEIR_LOOK_NS 20000u
+// ... and between two looks at the poller, a system call that costs as much as a few other polls.
+#define WEIR_LOOK_POLLER_NS 100000u
 // After a draw from a mailbox of fewer tasks than this, a worker lets more come for so long before
 // it draws again: about as long as sending ten takes, a small part of what falling asleep does.
 #define WEIR_TRICKLE_MAX 32

@@ -119,6 +119,7 @@ static void poller_leave(struct weir_worker *worker)
 
 static int poller_poll(struct weir_worker *worker, uint64_t deadline_ns)
 {
+    worker->polled_ns = worker->context.now_ns;
     int events = weir_reactor_poll(&worker->runtime->reactor, worker, deadline_ns);
     if (events > 0) {
         weir_stat_add(&worker->stats.events, (uint64_t)events);
@@ -147,7 +148,8 @@ static struct weir_task *worker_look_around(struct weir_worker *worker)
     fit = fit < WEIR_POLLS_BETWEEN_LOOKS ? fit : WEIR_POLLS_BETWEEN_LOOKS;
     worker->look_after = fit > 0 ? (uint32_t)fit : 1;
     worker_looked(worker);
-    if (weir_reactor_watching(&worker->runtime->reactor) && poller_take(worker)) {
+    if (weir_reactor_watching(&worker->runtime->reactor) &&
+        worker->context.now_ns - worker->polled_ns >= WEIR_LOOK_POLLER_NS && poller_take(worker)) {
         (void)poller_poll(worker, 0);
         poller_leave(worker);
         poller_offer(worker);

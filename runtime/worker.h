@@ -23,6 +23,7 @@ struct weir_worker {
     uint64_t looked_polls; // stats.polls at the last look
     uint32_t look_after;   // so many polls: see worker_look_around
     uint64_t looked_ns;
+    uint64_t polled_ns; // when it last began to look at the poller
     uint64_t armed_ns; // what the host's timer is set to
     // When to draw from a mailbox again, after a draw that was small: more may be on their way.
     uint64_t gather_ns;
