@@ -88,6 +88,6 @@ const struct weir_sim_scenario sim_scenarios_caller[] = {
      .about = "a host without worker threads sleeps on the runtime's descriptor; others call",
      .run = idle_host,
      .kinds = SCENARIO_RUNTIME_KINDS,
-     .weight = 10},
+     .weight = 80},
     {0},
 };

@@ -134,6 +134,7 @@ struct child {
     struct weir_future future;
     struct weir_yield yield;
     uint32_t yields;
+    struct weir_notify *bell; // rung right before the end; NULL: others ring
 };
 
 static enum weir_poll child_poll(struct weir_future *future, struct weir_context *context)
@@ -143,6 +144,9 @@ static enum weir_poll child_poll(struct weir_future *future, struct weir_context
     for (; me->yields > 0; me->yields--) {
         weir_yield_init(&me->yield);
         weir_await(me, context, &me->yield);
+    }
+    if (me->bell != NULL) {
+        weir_notify_all(me->bell, NULL);
     }
     weir_return(me, 4);
     weir_exit(me);
@@ -155,12 +159,15 @@ struct guardian {
     struct weir_task_join join;
     struct weir_notified wait;
     uint32_t rounds;
+    bool children_ring;
     int winner;
 };
 
 static void guardian_bear(struct guardian *me, struct weir_context *context)
 {
-    struct child child = {.future = {.poll = child_poll}, .yields = me->rounds % 3};
+    struct child child = {.future = {.poll = child_poll},
+                          .yields = me->rounds % 3,
+                          .bell = me->children_ring ? &me->bells->notify[0] : NULL};
     struct weir_handle handle;
     weir_sim_check(
         me->bells->sim,
@@ -198,10 +205,12 @@ static void sync_join(struct weir_sim *sim)
     struct ringer ringer = {&bells, 0, weir_sim_draw(sim, "rings", 1, 12)};
     struct weir_handle handles[LEAVERS_MAX];
     uint32_t guardians = weir_sim_draw(sim, "guardians", 1, LEAVERS_MAX);
+    bool children_ring = weir_sim_draw(sim, "children_ring", 0, 1) == 1;
     for (uint32_t i = 0; i < guardians; i++) {
         struct guardian guardian = {.future = {.poll = guardian_poll},
                                     .bells = &bells,
-                                    .rounds = weir_sim_draw(sim, "rounds", 1, 5)};
+                                    .rounds = weir_sim_draw(sim, "rounds", 1, 5),
+                                    .children_ring = children_ring};
         scenario_spawn(sim, runtime, &guardian, &handles[i]);
     }
     uint32_t actor = weir_sim_start(sim, ringer_main, &ringer);
@@ -222,7 +231,8 @@ const struct weir_sim_scenario sim_scenarios_leave[] = {
     {.name = "leave-join",
      .about = "a join is left for a bell just as the child ends, and its cell is used again",
      .run = sync_join,
-     .kinds = SCENARIO_RUNTIME_KINDS},
+     .kinds = SCENARIO_RUNTIME_KINDS,
+     .weight = 10},
     {.name = "leave-bells",
      .about = "all are notified, twice at once, while some leave and come again",
      .run = sync_notify_all,
