@@ -333,6 +333,6 @@ const struct weir_sim_scenario sim_scenarios_pool[] = {
      .kinds = POOL_KINDS,
      .probes = close_probes,
      .probe_seeds = 500,
-     .weight = 5},
+     .weight = 20},
     {0},
 };
