@@ -75,7 +75,7 @@ static size_t red_zone_checked(const struct slot *slot)
 static void red_zone_fill(const struct sim_arena *arena, const struct slot *slot)
 {
     char *start = arena->base + slot->start + slot->bytes;
-    if (SIM_REGION_ASAN) {
+    if (SIM_ASAN) {
         sim_region_hide(start, slot->capacity - slot->bytes);
     } else {
         memset(start, RED_ZONE_FILL, red_zone_checked(slot));
@@ -85,7 +85,7 @@ static void red_zone_fill(const struct sim_arena *arena, const struct slot *slot
 static bool red_zone_intact(const struct sim_arena *arena, const struct slot *slot)
 {
     const unsigned char *at = (const unsigned char *)arena->base + slot->start + slot->bytes;
-    for (size_t i = 0; !SIM_REGION_ASAN && i < red_zone_checked(slot); i++) {
+    for (size_t i = 0; !SIM_ASAN && i < red_zone_checked(slot); i++) {
         if (at[i] != RED_ZONE_FILL) {
             return false;
         }

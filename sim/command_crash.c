@@ -11,18 +11,8 @@
 #include <sys/time.h>
 #include <ucontext.h>
 
+#include "sim/asan.h"
 #include "sim/command.h"
-
-#if defined(__SANITIZE_ADDRESS__)
-#define UNDER_ASAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define UNDER_ASAN 1
-#endif
-#endif
-#ifndef UNDER_ASAN
-#define UNDER_ASAN 0
-#endif
 
 #define STACK_BYTES ((size_t)64 << 10)
 // A loop without an event for so many seconds of CPU time is taken for endless.
@@ -129,7 +119,7 @@ static void tick_handle(int number, siginfo_t *info, void *context)
         return;
     }
     ticks = 0;
-#if UNDER_ASAN
+#if SIM_ASAN
     (void)context;
     (void)number;
     abort();
@@ -143,7 +133,7 @@ static void handlers_install(void)
 {
     struct sigaction action = {.sa_sigaction = crash_handle, .sa_flags = SA_SIGINFO | SA_ONSTACK};
     sigemptyset(&action.sa_mask);
-    if (!UNDER_ASAN) {
+    if (!SIM_ASAN) {
         stack_t stack = {.ss_sp = handler_stack, .ss_size = sizeof handler_stack};
         (void)sigaltstack(&stack, NULL);
         for (size_t i = 0; i < sizeof crashes / sizeof crashes[0]; i++) {

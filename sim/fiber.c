@@ -17,17 +17,10 @@
 #include <string.h>
 
 #include "runtime/assert.h"
+#include "sim/asan.h"
 #include "sim/fiber_switch.h"
 
-#if defined(__SANITIZE_ADDRESS__)
-#define FIBER_ASAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define FIBER_ASAN 1
-#endif
-#endif
-
-#ifdef FIBER_ASAN
+#if SIM_ASAN
 
 #include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
@@ -161,7 +154,7 @@ static void fake_stack_destroy(struct sim_fiber *fiber)
 static void fiber_body(void *argument)
 {
     struct sim_fiber *fiber = argument;
-#ifdef FIBER_ASAN
+#if SIM_ASAN
     fake_stack_take(fiber);
     if (++fiber->reused == FIBER_SWEEP) {
         fiber->reused = 0;
@@ -184,7 +177,7 @@ void sim_fiber_init(struct sim_fiber *fiber, void *stack, size_t stack_bytes, vo
                     void *argument, uint8_t poison, size_t poison_bytes)
 {
     weir_assert(poison_bytes <= stack_bytes);
-#ifdef FIBER_ASAN
+#if SIM_ASAN
     // What an abandoned body left there is not what the new one will find.
     __asan_unpoison_memory_region(stack, stack_bytes);
 #endif
@@ -213,7 +206,7 @@ void sim_fiber_switch(struct sim_fiber *from, struct sim_fiber *to)
     from->errno_saved = *error;
     locals_exchange(from, to);
     *error = to->errno_saved;
-#ifdef FIBER_ASAN
+#if SIM_ASAN
     __sanitizer_start_switch_fiber(&from->fake_stack, to->stack, to->stack_bytes);
     sim_fiber_context_switch(&from->context, to->context);
     fake_stack_take(from);

@@ -7,18 +7,9 @@
 
 #include <stddef.h>
 
-#if defined(__SANITIZE_ADDRESS__)
-#define SIM_REGION_ASAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define SIM_REGION_ASAN 1
-#endif
-#endif
-#ifndef SIM_REGION_ASAN
-#define SIM_REGION_ASAN 0
-#endif
+#include "sim/asan.h"
 
-#if SIM_REGION_ASAN
+#if SIM_ASAN
 #include <sanitizer/asan_interface.h>
 #endif
 
@@ -29,7 +20,7 @@ void sim_region_trim(void *region, size_t keep, size_t used);
 
 static inline void sim_region_hide(void *start, size_t bytes)
 {
-#if SIM_REGION_ASAN
+#if SIM_ASAN
     __asan_poison_memory_region(start, bytes);
 #else
     (void)start;
@@ -39,7 +30,7 @@ static inline void sim_region_hide(void *start, size_t bytes)
 
 static inline void sim_region_show(void *start, size_t bytes)
 {
-#if SIM_REGION_ASAN
+#if SIM_ASAN
     __asan_unpoison_memory_region(start, bytes);
 #else
     (void)start;

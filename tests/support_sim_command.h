@@ -15,24 +15,11 @@
 #include <cmocka.h>
 
 #include "runtime/assert.h"
+#include "sim/asan.h"
 #include "tests/support_replay.h"
 
 #define OUTPUT_BYTES 65536
 #define WORDS_MAX 24
-
-#define OUTPUT_BYTES 65536
-#define WORDS_MAX 24
-
-#if defined(__SANITIZE_ADDRESS__)
-#define UNDER_ASAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define UNDER_ASAN 1
-#endif
-#endif
-#ifndef UNDER_ASAN
-#define UNDER_ASAN 0
-#endif
 
 static char output[OUTPUT_BYTES], messages[OUTPUT_BYTES];
 

@@ -217,10 +217,10 @@ static void crashes_are_findings(void **state)
         snprintf(line, sizeof line, "run --seeds 0..500 --jobs 2 --scenario %s --failures .",
                  cases[i].scenario);
         assert_int_equal(command(line), WEIR_SIM_SAFETY);
-        assert_says(output, UNDER_ASAN ? cases[i].says_under_asan : cases[i].says);
+        assert_says(output, SIM_ASAN ? cases[i].says_under_asan : cases[i].says);
         if (!cases[i].replays) {
             assert_says(output, AGAIN "run --scenario crash-");
-        } else if (!UNDER_ASAN) {
+        } else if (!SIM_ASAN) {
             output_copy(AGAIN, strlen(AGAIN), line, sizeof line);
             assert_int_equal(command(line), WEIR_SIM_SAFETY);
             assert_says(output, "as recorded");
@@ -249,7 +249,7 @@ static void seeds_after_a_crash_are_run_too(void **state)
         assert_int_equal(sscanf(strstr(row, "\"runs\":"), "\"runs\":%u", &runs), 1);
         assert_int_equal(sscanf(strstr(row, "\"failures\":"), "\"failures\":%u", &failures), 1);
         assert_true(failures >= 1 && failures < 30);
-        bool counted = strcmp(names[i], "crash-null") == 0 && !UNDER_ASAN;
+        bool counted = strcmp(names[i], "crash-null") == 0 && !SIM_ASAN;
         assert_int_equal(runs, counted ? 60 : 60 - failures);
     }
 }
@@ -258,8 +258,8 @@ static void a_loop_without_an_end_is_a_liveness_failure(void **state)
 {
     (void)state;
     assert_int_equal(command("run --seeds 0..200 --jobs 1 --scenario endless"),
-                     UNDER_ASAN ? WEIR_SIM_SAFETY : WEIR_SIM_LIVENESS);
-    assert_says(output, UNDER_ASAN ? "process killed by signal 6" : "liveness: endless-loop");
+                     SIM_ASAN ? WEIR_SIM_SAFETY : WEIR_SIM_LIVENESS);
+    assert_says(output, SIM_ASAN ? "process killed by signal 6" : "liveness: endless-loop");
 }
 
 static void state_that_survives_runs_is_told(void **state)

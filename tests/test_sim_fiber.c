@@ -13,18 +13,8 @@
 #include <sys/mman.h>
 #include <time.h>
 
+#include "sim/asan.h"
 #include "sim/fiber.h"
-
-#if defined(__SANITIZE_ADDRESS__)
-#define UNDER_ASAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define UNDER_ASAN 1
-#endif
-#endif
-#ifndef UNDER_ASAN
-#define UNDER_ASAN 0
-#endif
 
 #define RING 80
 #define GUARD_BYTES 65536u
@@ -305,7 +295,7 @@ static void local_body(void *argument)
 static void test_thread_local(void **state)
 {
     (void)state;
-    if (UNDER_ASAN) { // shared there, which fiber.h says
+    if (SIM_ASAN) { // shared there, which fiber.h says
         skip();
     }
     local_set = 7;

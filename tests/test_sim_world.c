@@ -183,7 +183,7 @@ static void test_heap_mistakes(void **state)
     expect_failure(body_released_not_a_block, WEIR_SIM_SAFETY, "released-not-a-block");
     expect_failure(body_released_stack, WEIR_SIM_SAFETY, "released-not-a-block");
     expect_failure(body_released_other_size, WEIR_SIM_SAFETY, "released-other-size");
-    if (!SIM_REGION_ASAN) { // which stops at the write
+    if (!SIM_ASAN) { // which stops at the write
         expect_failure(body_overrun, WEIR_SIM_SAFETY, "heap-overrun");
     }
     expect_failure(body_left_memory, WEIR_SIM_LEAK, "leak-memory");
