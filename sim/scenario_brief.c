@@ -3,32 +3,17 @@
 // Each is a profile of sim/host.h. What takes one unlucky moment, of a peer's death or a call's
 // failure, is met here far sooner than among the hundreds of messages of the other scenarios: a run
 // costs a tenth of theirs and has as many such moments.
-#include "sim/host.h"
-#include "sim/scenario_support.h"
+#include "sim/scenario_profile.h"
 #include "sim/scenarios.h"
 
-#define UNIX (1u << SIM_COLLECTOR_UNIX)
-#define RELP (1u << SIM_COLLECTOR_RELP)
-#define NEWEST (1u << WEIR_FULL_DROP_NEWEST)
-#define BLOCK (1u << WEIR_FULL_BLOCK)
-#define RETRY (1u << WEIR_REFUSED_RETRY)
-#define DROP (1u << WEIR_REFUSED_DROP)
-#define TRICK(name) (1u << SIM_TRICK_##name)
-#define HABIT(name) (1u << SIM_HABIT_##name)
-#define ALL_MANNERS ((1u << SIM_MANNERS_COUNT) - 1)
 // The runtime's, and calls that do less than they could.
-#define PLAIN_KINDS (SCENARIO_RUNTIME_KINDS & ~(1u << WEIR_SIM_TIME))
 #define CALL_KINDS (PLAIN_KINDS | 1u << WEIR_SIM_SHORT | 1u << WEIR_SIM_AGAIN | 1u << WEIR_SIM_PEER)
 
-#define PROBE_SEEDS 2000
-#define PROBES(name, ...) static const char *const name##_probes[] = {__VA_ARGS__, NULL}
 PROBES(death, "resent", "disconnect");
 PROBES(slow, "resent", "disconnect", "answer-timeout");
 PROBES(close, "close-deadline-hit", "resent", "disconnect", "protocol-violated");
 PROBES(plain, "woken");
-#undef PROBES
 
-// X(function, name, about, kinds, probes, weight, profile)
 #define PROFILES(X)                                                                                \
     X(brief_death, "brief-death", "a Unix peer ends its side or dies over a few messages",         \
       CALL_KINDS | 1u << WEIR_SIM_TIME | 1u << WEIR_SIM_DELAY, death_probes, 32, .kinds = UNIX,    \
@@ -50,24 +35,6 @@ PROBES(plain, "woken");
       .habits = HABIT(GREEDY), .refuseds = RETRY | DROP, .fulls = BLOCK, .tight = true,            \
       .writers_max = 1, .producers_max = 1, .messages_max = 16, .collectors_max = 1)
 
-#define PROFILE_RUN(function, name_, about_, kinds_, probes_, weight_, ...)                        \
-    static void function(struct weir_sim *sim)                                                     \
-    {                                                                                              \
-        static const struct sim_host_profile profile = {__VA_ARGS__};                              \
-        struct sim_host_plan plan;                                                                 \
-        sim_host_draw(sim, &profile, &plan);                                                       \
-        sim_host_play(sim, &plan);                                                                 \
-    }
 PROFILES(PROFILE_RUN)
-#undef PROFILE_RUN
 
-#define PROFILE_ENTRY(function, name_, about_, kinds_, probes_, weight_, ...)                      \
-    {.name = (name_),                                                                              \
-     .about = (about_),                                                                            \
-     .run = function,                                                                              \
-     .kinds = (kinds_),                                                                            \
-     .probes = (probes_),                                                                          \
-     .probe_seeds = PROBE_SEEDS,                                                                   \
-     .weight = (weight_)},
 const struct weir_sim_scenario sim_scenarios_brief[] = {PROFILES(PROFILE_ENTRY){.name = NULL}};
-#undef PROFILE_ENTRY
