@@ -1,5 +1,5 @@
 // Tests of sim/auditor.h: fabricated histories that are good, and books that are not.
-#include "tests/support_court.h"
+#include "tests/support_court_stream.h"
 
 #include <errno.h>
 
@@ -45,12 +45,12 @@ static void good_framings(void **unused)
     const enum weir_framing framings[] = {WEIR_FRAMING_NEWLINE, WEIR_FRAMING_OCTET_COUNTING,
                                           WEIR_FRAMING_RAW};
     for (int i = 0; i < 3; i++) {
-        court_begin(&court, SIM_PROMISE_READ);
+        court_begin(&court, SIM_PROMISE_READ, PRODUCERS, MESSAGES);
         court.options.framing = framings[i];
         court_open(&court);
         good_run(&court);
     }
-    court_begin(&court, SIM_PROMISE_SENT);
+    court_begin(&court, SIM_PROMISE_SENT, PRODUCERS, MESSAGES);
     court.options.framing = WEIR_FRAMING_RAW;
     court.options.datagrams = true;
     court_open(&court);
@@ -119,7 +119,7 @@ static void good_slots(void **unused)
 static void history_of_gaps(struct court *me, int told)
 {
     char text[200];
-    court_begin(me, SIM_PROMISE_READ);
+    court_begin(me, SIM_PROMISE_READ, PRODUCERS, MESSAGES);
     me->options.gap_records = true;
     court_open(me);
     log_message(me, 0, 0, 0);
@@ -159,7 +159,7 @@ static void good_header(void **unused)
 {
     (void)unused;
     struct court court;
-    court_begin(&court, SIM_PROMISE_READ);
+    court_begin(&court, SIM_PROMISE_READ, PRODUCERS, MESSAGES);
     court.options.header = WEIR_HEADER_RFC5424;
     court_open(&court);
     log_messages(&court, 0, 0, 1);

@@ -1,5 +1,5 @@
 // Tests of sim/auditor.h: what is lost, and what confirmations, flush and close say of it.
-#include "tests/support_court.h"
+#include "tests/support_court_stream.h"
 
 #include <errno.h>
 
@@ -72,7 +72,7 @@ static void lost(void **unused)
     // What was handed over may be lost in flight where sending confirms; what was not, may not.
     for (uint32_t handed = 1; handed <= 2; handed++) {
         struct court court;
-        court_begin(&court, SIM_PROMISE_SENT);
+        court_begin(&court, SIM_PROMISE_SENT, PRODUCERS, MESSAGES);
         court.options.datagrams = true;
         court.options.framing = WEIR_FRAMING_RAW;
         court.options.wired = true;
@@ -117,7 +117,7 @@ static void dropped_and_delivered(void **unused)
 {
     (void)unused;
     struct court court;
-    court_begin(&court, SIM_PROMISE_READ);
+    court_begin(&court, SIM_PROMISE_READ, PRODUCERS, MESSAGES);
     court.options.full = WEIR_FULL_DROP_OLDEST;
     court_open(&court);
     log_messages(&court, 0, 0, 3);

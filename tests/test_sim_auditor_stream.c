@@ -1,5 +1,5 @@
 // Tests of sim/auditor.h: streams with one thing wrong: torn, invented, out of order, or twice.
-#include "tests/support_court.h"
+#include "tests/support_court_stream.h"
 
 // One connection with these bytes; two messages were logged.
 static void judge_bytes(const void *bytes, size_t count, enum sim_end how, const char *expected)
@@ -41,7 +41,7 @@ static void torn_lines(void **unused)
 {
     (void)unused;
     struct court court;
-    court_begin(&court, SIM_PROMISE_READ);
+    court_begin(&court, SIM_PROMISE_READ, PRODUCERS, MESSAGES);
     court.options.framing = WEIR_FRAMING_NEWLINE;
     court_open(&court);
     log_messages(&court, 0, 0, 2);
@@ -140,7 +140,7 @@ static void order(void **unused)
     pass(&court, sent, 0, 2, 1);
     court_end(&court, "skipped-message");
 
-    court_begin(&court, SIM_PROMISE_READ); // unless the oldest may be dropped
+    court_begin(&court, SIM_PROMISE_READ, PRODUCERS, MESSAGES); // unless the oldest may be dropped
     court.options.full = WEIR_FULL_DROP_OLDEST;
     court_open(&court);
     log_messages(&court, 0, 0, 3);

@@ -1,75 +1,37 @@
 // Tests of sim/auditor.h over RELP: fabricated dialogues, good ones and one with each thing broken.
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-#include <stdio.h>
-#include <string.h>
-
-#include "sim/auditor.h"
 #include "sim/message.h"
+#include "tests/support_court.h"
 
-#define MS UINT64_C(1000000)
-#define BYTES 40
 #define MESSAGES 40
 #define AGREED "200 OK\nrelp_version=0\nrelp_software=test\ncommands=syslog"
 #define DIGITS "%09u"
 
-// ---- A court with one client and one server ----
+// ---- A dialogue of one client and one server ----
 
-struct court {
-    struct sim_arena *arena;
-    struct sim_auditor_options options;
-    struct sim_auditor *auditor;
+struct dialogue {
+    struct court court;
     uint32_t sent, read; // the present connection's two sides
     uint32_t number;     // the last one on it
     struct weir_metrics metrics;
-    char broken[64]; // the first name reported; empty: none
 };
 
-static void court_report(void *context, const char *name, const char *message)
-{
-    struct court *me = context;
-    assert_true(strlen(message) > 0);
-    if (me->broken[0] == '\0') {
-        (void)snprintf(me->broken, sizeof(me->broken), "%s", name);
-    }
-}
-
-static void court_begin(struct court *me)
+static void begin(struct dialogue *me)
 {
     memset(me, 0, sizeof(*me));
-    me->arena = sim_arena_create();
-    assert_non_null(me->arena);
-    sim_arena_begin(me->arena, 0xa5);
-    me->options = (struct sim_auditor_options){.arena = me->arena,
-                                               .fail = court_report,
-                                               .context = me,
-                                               .promise = SIM_PROMISE_ANSWERED,
-                                               .framing = WEIR_FRAMING_RELP,
-                                               .refused = WEIR_REFUSED_RETRY,
-                                               .window_messages = 8,
-                                               .window_bytes = 100000,
-                                               .wired = true,
-                                               .writers_count = 1,
-                                               .producers_count = 1,
-                                               .messages_max = MESSAGES,
-                                               .record_bytes_max = 1000,
-                                               .slack_ns = MS};
+    court_begin(&me->court, SIM_PROMISE_ANSWERED, 1, MESSAGES);
+    struct sim_auditor_options *options = &me->court.options;
+    options->framing = WEIR_FRAMING_RELP;
+    options->refused = WEIR_REFUSED_RETRY;
+    options->window_messages = 8;
+    options->window_bytes = 100000;
+    options->wired = true;
 }
 
-static void court_end(struct court *me, const char *expected)
-{
-    assert_string_equal(me->broken, expected);
-    sim_arena_destroy(me->arena);
-}
-
-static void log_messages(struct court *me, uint32_t from, uint32_t count)
+static void log_messages(struct dialogue *me, uint32_t from, uint32_t count)
 {
     for (uint32_t i = from; i < from + count; i++) {
-        sim_auditor_offer(me->auditor, 0, i, BYTES);
-        sim_auditor_answer(me->auditor, 0, i, 0);
+        sim_auditor_offer(me->court.auditor, 0, i, BYTES);
+        sim_auditor_answer(me->court.auditor, 0, i, 0);
         me->metrics.offered_messages++;
         me->metrics.accepted_messages++;
         me->metrics.held_messages++;
@@ -77,40 +39,40 @@ static void log_messages(struct court *me, uint32_t from, uint32_t count)
 }
 
 // Bytes that the client sends, and perhaps the server reads.
-static void carry(struct court *me, const void *bytes, size_t count, bool read)
+static void carry(struct dialogue *me, const void *bytes, size_t count, bool read)
 {
-    sim_auditor_bytes(me->auditor, me->sent, bytes, count);
+    sim_auditor_bytes(me->court.auditor, me->sent, bytes, count);
     if (read) {
-        sim_auditor_bytes(me->auditor, me->read, bytes, count);
+        sim_auditor_bytes(me->court.auditor, me->read, bytes, count);
     }
 }
 
-static void carry_text(struct court *me, const char *text)
+static void carry_text(struct dialogue *me, const char *text)
 {
     carry(me, text, strlen(text), true);
 }
 
-static void connect_only(struct court *me)
+static void connect_only(struct dialogue *me)
 {
-    me->sent = sim_auditor_begin(me->auditor, SIM_SIDE_SENT);
-    me->read = sim_auditor_begin(me->auditor, SIM_SIDE_READ);
+    me->sent = sim_auditor_begin(me->court.auditor, SIM_SIDE_SENT);
+    me->read = sim_auditor_begin(me->court.auditor, SIM_SIDE_READ);
     me->number = 1;
 }
 
 // What the server says, and the client reads.
-static void reply(struct court *me, uint32_t number, const char *data)
+static void reply(struct dialogue *me, uint32_t number, const char *data)
 {
     char frame[300];
     int count = snprintf(frame, sizeof(frame), "%u rsp %zu %s\n", number, strlen(data), data);
-    sim_auditor_received(me->auditor, me->sent, frame, (size_t)count, false);
+    sim_auditor_received(me->court.auditor, me->sent, frame, (size_t)count, false);
 }
 
-static void reply_text(struct court *me, const char *text)
+static void reply_text(struct dialogue *me, const char *text)
 {
-    sim_auditor_received(me->auditor, me->sent, text, strlen(text), false);
+    sim_auditor_received(me->court.auditor, me->sent, text, strlen(text), false);
 }
 
-static void connect_open(struct court *me)
+static void connect_open(struct dialogue *me)
 {
     connect_only(me);
     carry_text(me, "1 open 14 relp_version=0\n");
@@ -126,13 +88,13 @@ static size_t frame_message(uint32_t number, uint32_t sequence, unsigned char *t
     return at + BYTES + 1;
 }
 
-static void send_unread(struct court *me, uint32_t sequence)
+static void send_unread(struct dialogue *me, uint32_t sequence)
 {
     unsigned char frame[100];
     carry(me, frame, frame_message(++me->number, sequence, frame), false);
 }
 
-static void send_messages(struct court *me, uint32_t from, uint32_t count)
+static void send_messages(struct dialogue *me, uint32_t from, uint32_t count)
 {
     for (uint32_t i = from; i < from + count; i++) {
         unsigned char frame[100];
@@ -140,36 +102,35 @@ static void send_messages(struct court *me, uint32_t from, uint32_t count)
     }
 }
 
-static void reply_range(struct court *me, uint32_t from, uint32_t count)
+static void reply_range(struct dialogue *me, uint32_t from, uint32_t count)
 {
     for (uint32_t number = from; number < from + count; number++) {
         reply(me, number, "200 OK");
     }
 }
 
-static void disconnect(struct court *me)
+static void disconnect(struct dialogue *me)
 {
-    sim_auditor_break(me->auditor);
-    sim_auditor_end(me->auditor, me->sent, SIM_END_BROKEN);
-    sim_auditor_end(me->auditor, me->read, SIM_END_BROKEN);
+    sim_auditor_break(me->court.auditor);
+    sim_auditor_end(me->court.auditor, me->sent, SIM_END_BROKEN);
+    sim_auditor_end(me->court.auditor, me->read, SIM_END_BROKEN);
 }
 
-static void count_as(struct court *me, uint64_t confirmed, uint64_t refused)
+static void count_as(struct dialogue *me, uint64_t confirmed, uint64_t refused)
 {
     me->metrics.held_messages -= confirmed + refused;
     me->metrics.confirmed_messages += confirmed;
     me->metrics.dropped_messages[WEIR_DROPPED_REFUSED] += refused;
 }
 
-static void ready(struct court *me)
+static void ready(struct dialogue *me)
 {
-    court_begin(me);
-    me->auditor = sim_auditor_create(&me->options);
-    assert_non_null(me->auditor);
+    begin(me);
+    court_open(&me->court);
 }
 
 // Ten messages are logged, and the first four sent and answered.
-static void begun(struct court *me)
+static void begun(struct dialogue *me)
 {
     ready(me);
     log_messages(me, 0, 10);
@@ -183,92 +144,92 @@ static void begun(struct court *me)
 static void good_session(void **unused)
 {
     (void)unused;
-    struct court court;
-    begun(&court);
-    assert_int_equal(sim_auditor_waiting(court.auditor, court.sent), 0);
-    send_messages(&court, 4, 6);
-    assert_int_equal(sim_auditor_waiting(court.auditor, court.sent), 6);
-    reply_text(&court, "0 hint 3 abc\n");
-    reply(&court, 8, "200 OK"); // out of order
-    assert_int_equal(sim_auditor_waiting(court.auditor, court.sent), 6);
-    count_as(&court, 4, 0);
-    sim_auditor_sample(court.auditor, &court.metrics);
-    reply_range(&court, 6, 2);
-    assert_int_equal(sim_auditor_waiting(court.auditor, court.sent), 9);
-    reply_range(&court, 9, 3);
-    carry_text(&court, "12 close 0\n");
-    assert_int_equal(sim_auditor_waiting(court.auditor, court.sent), 12);
-    reply_text(&court, "12 rsp 0\n0 serverclose 0\n");
-    sim_auditor_end(court.auditor, court.sent, SIM_END_ORDERLY);
-    sim_auditor_end(court.auditor, court.read, SIM_END_ORDERLY);
-    count_as(&court, 6, 0);
-    assert_null(sim_auditor_books(court.auditor, &court.metrics));
+    struct dialogue talk;
+    begun(&talk);
+    assert_int_equal(sim_auditor_waiting(talk.court.auditor, talk.sent), 0);
+    send_messages(&talk, 4, 6);
+    assert_int_equal(sim_auditor_waiting(talk.court.auditor, talk.sent), 6);
+    reply_text(&talk, "0 hint 3 abc\n");
+    reply(&talk, 8, "200 OK"); // out of order
+    assert_int_equal(sim_auditor_waiting(talk.court.auditor, talk.sent), 6);
+    count_as(&talk, 4, 0);
+    sim_auditor_sample(talk.court.auditor, &talk.metrics);
+    reply_range(&talk, 6, 2);
+    assert_int_equal(sim_auditor_waiting(talk.court.auditor, talk.sent), 9);
+    reply_range(&talk, 9, 3);
+    carry_text(&talk, "12 close 0\n");
+    assert_int_equal(sim_auditor_waiting(talk.court.auditor, talk.sent), 12);
+    reply_text(&talk, "12 rsp 0\n0 serverclose 0\n");
+    sim_auditor_end(talk.court.auditor, talk.sent, SIM_END_ORDERLY);
+    sim_auditor_end(talk.court.auditor, talk.read, SIM_END_ORDERLY);
+    count_as(&talk, 6, 0);
+    assert_null(sim_auditor_books(talk.court.auditor, &talk.metrics));
     struct sim_auditor_wait wait = {.steady = true, .timeout_ns = 10 * MS, .end_ns = 5 * MS};
-    sim_auditor_flush_begin(court.auditor, &wait);
-    sim_auditor_flush_end(court.auditor, &wait, &court.metrics);
-    sim_auditor_finish(court.auditor, &court.metrics);
+    sim_auditor_flush_begin(talk.court.auditor, &wait);
+    sim_auditor_flush_end(talk.court.auditor, &wait, &talk.metrics);
+    sim_auditor_finish(talk.court.auditor, &talk.metrics);
     struct sim_auditor_counts counts;
-    sim_auditor_count(court.auditor, &counts);
+    sim_auditor_count(talk.court.auditor, &counts);
     assert_int_equal(counts.disordered, 1);
     assert_int_equal(counts.violations, 0);
-    court_end(&court, "");
+    court_end(&talk.court, "");
 }
 
 // What was not answered, and what was answered out of order behind it, is sent again.
 static void good_break(void **unused)
 {
     (void)unused;
-    struct court court;
-    begun(&court);
-    send_messages(&court, 4, 3);
-    reply(&court, 7, "200 OK"); // of message 5; 4 waits
-    disconnect(&court);
-    connect_open(&court);
-    send_messages(&court, 4, 6);
-    reply_range(&court, 2, 6);
-    count_as(&court, 10, 0);
-    sim_auditor_finish(court.auditor, &court.metrics);
-    court_end(&court, "");
+    struct dialogue talk;
+    begun(&talk);
+    send_messages(&talk, 4, 3);
+    reply(&talk, 7, "200 OK"); // of message 5; 4 waits
+    disconnect(&talk);
+    connect_open(&talk);
+    send_messages(&talk, 4, 6);
+    reply_range(&talk, 2, 6);
+    count_as(&talk, 10, 0);
+    sim_auditor_finish(talk.court.auditor, &talk.metrics);
+    court_end(&talk.court, "");
 }
 
 static void refused_and_dropped(void **unused)
 {
     (void)unused;
-    struct court court;
-    court_begin(&court);
-    court.options.refused = WEIR_REFUSED_DROP;
-    court.auditor = sim_auditor_create(&court.options);
-    log_messages(&court, 0, 3);
-    connect_open(&court);
-    send_messages(&court, 0, 3);
-    reply(&court, 2, "200 OK");
-    reply(&court, 3, "500 no");
-    assert_false(sim_auditor_excused(court.auditor, court.sent));
-    disconnect(&court);
-    connect_open(&court);
-    send_messages(&court, 2, 1);
-    reply(&court, 2, "200 OK");
-    count_as(&court, 2, 1);
-    sim_auditor_finish(court.auditor, &court.metrics);
-    court_end(&court, "");
+    struct dialogue talk;
+    begin(&talk);
+    talk.court.options.refused = WEIR_REFUSED_DROP;
+    court_open(&talk.court);
+    log_messages(&talk, 0, 3);
+    connect_open(&talk);
+    send_messages(&talk, 0, 3);
+    reply(&talk, 2, "200 OK");
+    reply(&talk, 3, "500 no");
+    assert_false(sim_auditor_excused(talk.court.auditor, talk.sent));
+    disconnect(&talk);
+    connect_open(&talk);
+    send_messages(&talk, 2, 1);
+    reply(&talk, 2, "200 OK");
+    count_as(&talk, 2, 1);
+    sim_auditor_finish(talk.court.auditor, &talk.metrics);
+    court_end(&talk.court, "");
 }
 
 static void refused_and_retried(void **unused)
 {
     (void)unused;
-    struct court court;
-    begun(&court);
-    send_messages(&court, 4, 2);
-    reply(&court, 6, "500 no");
-    reply(&court, 7, "200 OK");
-    assert_true(sim_auditor_excused(court.auditor, court.sent));
-    disconnect(&court);
-    connect_open(&court);
-    send_messages(&court, 4, 6);
-    reply_range(&court, 2, 6);
-    count_as(&court, 10, 0);
-    sim_auditor_finish(court.auditor, &court.metrics);
-    court_end(&court, "");
+    struct dialogue talk;
+    begun(&talk);
+    send_messages(&talk, 4, 2);
+    reply(&talk, 6, "500 no");
+    reply(&talk, 7, "200 OK");
+    assert_true(sim_auditor_excused(talk.court.auditor, talk.sent));
+    disconnect(&talk);
+    connect_open(&talk);
+    send_messages(&talk, 4, 6);
+    reply_range(&talk, 2, 6);
+    count_as(&talk, 10, 0);
+    sim_auditor_finish(talk.court.auditor, &talk.metrics);
+    court_end(&talk.court, "");
 }
 
 // ---- What the pool does wrong ----
@@ -276,149 +237,149 @@ static void refused_and_retried(void **unused)
 static void sent_again(void **unused)
 {
     (void)unused;
-    struct court court;
-    begun(&court);
-    disconnect(&court);
-    connect_open(&court);
-    send_messages(&court, 3, 1); // was answered
-    court_end(&court, "duplicate-of-confirmed");
+    struct dialogue talk;
+    begun(&talk);
+    disconnect(&talk);
+    connect_open(&talk);
+    send_messages(&talk, 3, 1); // was answered
+    court_end(&talk.court, "duplicate-of-confirmed");
 
-    begun(&court);
-    send_messages(&court, 4, 1);
-    disconnect(&court);
-    connect_open(&court);
-    log_messages(&court, 10, 1);
-    send_messages(&court, 5, 1); // 4 is due
-    court_end(&court, "skipped-message");
+    begun(&talk);
+    send_messages(&talk, 4, 1);
+    disconnect(&talk);
+    connect_open(&talk);
+    log_messages(&talk, 10, 1);
+    send_messages(&talk, 5, 1); // 4 is due
+    court_end(&talk.court, "skipped-message");
 
-    begun(&court);
-    send_messages(&court, 4, 2);
-    connect_open(&court);
-    send_messages(&court, 4, 1); // and the other connection is still open
-    court_end(&court, "duplicate-without-break");
+    begun(&talk);
+    send_messages(&talk, 4, 2);
+    connect_open(&talk);
+    send_messages(&talk, 4, 1); // and the other connection is still open
+    court_end(&talk.court, "duplicate-without-break");
 }
 
 static void too_much(void **unused)
 {
     (void)unused;
-    struct court court;
-    begun(&court);
+    struct dialogue talk;
+    begun(&talk);
     for (uint32_t i = 4; i < 10; i++) {
-        send_messages(&court, i, 1);
+        send_messages(&talk, i, 1);
     }
-    log_messages(&court, 10, 10);
-    send_messages(&court, 10, 2); // eight without an answer
-    assert_string_equal(court.broken, "");
+    log_messages(&talk, 10, 10);
+    send_messages(&talk, 10, 2); // eight without an answer
+    assert_string_equal(talk.court.broken, "");
     unsigned char frame[100];
-    (void)frame_message(court.number + 1, 12, frame);
-    carry(&court, frame, 20, true); // the ninth begins
-    court_end(&court, "window-exceeded");
+    (void)frame_message(talk.number + 1, 12, frame);
+    carry(&talk, frame, 20, true); // the ninth begins
+    court_end(&talk.court, "window-exceeded");
 
-    court_begin(&court);
-    court.options.window_bytes = 70; // one message has 62
-    court.auditor = sim_auditor_create(&court.options);
-    log_messages(&court, 0, 3);
-    connect_open(&court);
-    send_messages(&court, 0, 2);
-    assert_string_equal(court.broken, ""); // one may exceed it
-    send_messages(&court, 2, 1);
-    court_end(&court, "window-exceeded");
+    begin(&talk);
+    talk.court.options.window_bytes = 70; // one message has 62
+    court_open(&talk.court);
+    log_messages(&talk, 0, 3);
+    connect_open(&talk);
+    send_messages(&talk, 0, 2);
+    assert_string_equal(talk.court.broken, ""); // one may exceed it
+    send_messages(&talk, 2, 1);
+    court_end(&talk.court, "window-exceeded");
 }
 
 static void out_of_turn(void **unused)
 {
     (void)unused;
-    struct court court;
-    ready(&court);
-    log_messages(&court, 0, 2);
-    connect_only(&court);
-    carry_text(&court, "1 open 14 relp_version=0\n");
-    send_messages(&court, 0, 1);
-    court_end(&court, "sent-before-open");
+    struct dialogue talk;
+    ready(&talk);
+    log_messages(&talk, 0, 2);
+    connect_only(&talk);
+    carry_text(&talk, "1 open 14 relp_version=0\n");
+    send_messages(&talk, 0, 1);
+    court_end(&talk.court, "sent-before-open");
 
-    ready(&court);
-    log_messages(&court, 0, 2);
-    connect_only(&court);
-    carry_text(&court, "1 open 14 relp_version=0\n");
-    reply(&court, 1, "200 OK\nrelp_version=0\ncommands=eventlog");
-    assert_true(sim_auditor_excused(court.auditor, court.sent));
-    send_messages(&court, 0, 1);
-    court_end(&court, "sent-before-open");
+    ready(&talk);
+    log_messages(&talk, 0, 2);
+    connect_only(&talk);
+    carry_text(&talk, "1 open 14 relp_version=0\n");
+    reply(&talk, 1, "200 OK\nrelp_version=0\ncommands=eventlog");
+    assert_true(sim_auditor_excused(talk.court.auditor, talk.sent));
+    send_messages(&talk, 0, 1);
+    court_end(&talk.court, "sent-before-open");
 
-    ready(&court);
-    connect_only(&court);
-    carry_text(&court, "2 open 14 relp_version=0\n");
-    court_end(&court, "relp-wrong");
+    ready(&talk);
+    connect_only(&talk);
+    carry_text(&talk, "2 open 14 relp_version=0\n");
+    court_end(&talk.court, "relp-wrong");
 
-    begun(&court);
-    reply_text(&court, "0 serverclose 0\n");
-    send_messages(&court, 4, 1);
-    court_end(&court, "talks-to-the-lost");
+    begun(&talk);
+    reply_text(&talk, "0 serverclose 0\n");
+    send_messages(&talk, 4, 1);
+    court_end(&talk.court, "talks-to-the-lost");
 }
 
 static void false_proof(void **unused)
 {
     (void)unused;
-    struct court court;
-    begun(&court);
-    send_messages(&court, 4, 2);
-    reply(&court, 7, "200 OK"); // 6 waits
-    count_as(&court, 5, 0);
-    sim_auditor_sample(court.auditor, &court.metrics);
-    court_end(&court, "false-confirmation");
+    struct dialogue talk;
+    begun(&talk);
+    send_messages(&talk, 4, 2);
+    reply(&talk, 7, "200 OK"); // 6 waits
+    count_as(&talk, 5, 0);
+    sim_auditor_sample(talk.court.auditor, &talk.metrics);
+    court_end(&talk.court, "false-confirmation");
 
-    begun(&court);
-    count_as(&court, 3, 0); // the fourth was answered
-    assert_non_null(sim_auditor_books(court.auditor, &court.metrics));
-    count_as(&court, 1, 0);
-    assert_null(sim_auditor_books(court.auditor, &court.metrics));
-    count_as(&court, 0, 1); // nobody refused any
-    assert_non_null(sim_auditor_books(court.auditor, &court.metrics));
-    court_end(&court, "");
+    begun(&talk);
+    count_as(&talk, 3, 0); // the fourth was answered
+    assert_non_null(sim_auditor_books(talk.court.auditor, &talk.metrics));
+    count_as(&talk, 1, 0);
+    assert_null(sim_auditor_books(talk.court.auditor, &talk.metrics));
+    count_as(&talk, 0, 1); // nobody refused any
+    assert_non_null(sim_auditor_books(talk.court.auditor, &talk.metrics));
+    court_end(&talk.court, "");
 
-    begun(&court);
+    begun(&talk);
     struct sim_auditor_wait wait = {.steady = true, .timeout_ns = 10 * MS, .end_ns = 5 * MS};
-    sim_auditor_flush_begin(court.auditor, &wait);
-    send_messages(&court, 4, 6); // read, but not answered
-    sim_auditor_flush_end(court.auditor, &wait, &court.metrics);
-    court_end(&court, "flush-untruthful");
+    sim_auditor_flush_begin(talk.court.auditor, &wait);
+    send_messages(&talk, 4, 6); // read, but not answered
+    sim_auditor_flush_end(talk.court.auditor, &wait, &talk.metrics);
+    court_end(&talk.court, "flush-untruthful");
 
-    begun(&court);
-    send_messages(&court, 4, 6);
-    reply_range(&court, 6, 5);
-    count_as(&court, 9, 0);
-    court.metrics.held_messages = 0; // one is forgotten
-    court.metrics.accepted_messages = 10;
-    sim_auditor_finish(court.auditor, &court.metrics);
-    court_end(&court, "lost");
+    begun(&talk);
+    send_messages(&talk, 4, 6);
+    reply_range(&talk, 6, 5);
+    count_as(&talk, 9, 0);
+    talk.metrics.held_messages = 0; // one is forgotten
+    talk.metrics.accepted_messages = 10;
+    sim_auditor_finish(talk.court.auditor, &talk.metrics);
+    court_end(&talk.court, "lost");
 }
 
 // ---- What the server does wrong ----
 
 static void judge_violation(const char *said)
 {
-    struct court court;
+    struct dialogue talk;
     for (size_t piece = 1; piece <= strlen(said); piece++) {
-        begun(&court);
-        send_messages(&court, 4, 2);
+        begun(&talk);
+        send_messages(&talk, 4, 2);
         for (size_t at = 0; at < strlen(said); at += piece) {
             size_t left = strlen(said) - at;
-            sim_auditor_received(court.auditor, court.sent, said + at, left < piece ? left : piece,
-                                 false);
+            sim_auditor_received(talk.court.auditor, talk.sent, said + at,
+                                 left < piece ? left : piece, false);
         }
         struct sim_auditor_counts counts;
-        sim_auditor_count(court.auditor, &counts);
+        sim_auditor_count(talk.court.auditor, &counts);
         assert_int_equal(counts.violations, 1);
-        assert_true(sim_auditor_excused(court.auditor, court.sent));
-        reply_range(&court, 6, 2); // counts no more
-        assert_int_equal(sim_auditor_waiting(court.auditor, court.sent), 6);
-        disconnect(&court);
-        connect_open(&court);
-        send_messages(&court, 4, 6);
-        reply_range(&court, 2, 6);
-        count_as(&court, 10, 0);
-        sim_auditor_finish(court.auditor, &court.metrics); // and no fault is counted
-        court_end(&court, "violations-miscounted");
+        assert_true(sim_auditor_excused(talk.court.auditor, talk.sent));
+        reply_range(&talk, 6, 2); // counts no more
+        assert_int_equal(sim_auditor_waiting(talk.court.auditor, talk.sent), 6);
+        disconnect(&talk);
+        connect_open(&talk);
+        send_messages(&talk, 4, 6);
+        reply_range(&talk, 2, 6);
+        count_as(&talk, 10, 0);
+        sim_auditor_finish(talk.court.auditor, &talk.metrics); // and no fault is counted
+        court_end(&talk.court, "violations-miscounted");
     }
 }
 
@@ -437,11 +398,11 @@ static void violations(void **unused)
 static void answered_unread(void **unused)
 {
     (void)unused;
-    struct court court;
-    begun(&court);
-    send_unread(&court, 4);
-    reply(&court, 6, "200 OK");
-    court_end(&court, "phantom-answer");
+    struct dialogue talk;
+    begun(&talk);
+    send_unread(&talk, 4);
+    reply(&talk, 6, "200 OK");
+    court_end(&talk.court, "phantom-answer");
 }
 
 int main(void)
