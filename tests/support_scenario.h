@@ -44,15 +44,22 @@ static inline void pass(void (*body)(struct weir_sim *))
     expect_pass();
 }
 
-// The deviation, of that actor, is met and the body still passes.
+// All the deviations are met and the body still passes.
+static inline void pass_all(void (*body)(struct weir_sim *),
+                            const struct weir_sim_deviation *deviations, size_t deviations_count)
+{
+    run_deviating(body, deviations, deviations_count);
+    expect_pass();
+    assert_int_equal(result.deviations_count, deviations_count);
+}
+
+// The same with one, of that actor.
 static inline void pass_deviating(void (*body)(struct weir_sim *), enum weir_sim_kind kind,
                                   uint32_t actor, uint32_t number, uint32_t value)
 {
     struct weir_sim_deviation deviation = {
         .kind = kind, .actor = actor, .number = number, .value = value};
-    run_deviating(body, &deviation, 1);
-    expect_pass();
-    assert_int_equal(result.deviations_count, 1);
+    pass_all(body, &deviation, 1);
 }
 
 static inline void expect_failure(void (*body)(struct weir_sim *), enum weir_sim_verdict verdict,

@@ -1,68 +1,13 @@
-// A simulated connection, in a run with chosen deviations: for tests of the network's model.
+// A simulated connection: for tests of the network's model.
 #ifndef WEIR_TESTS_SUPPORT_SOCKET_PAIR_H
 #define WEIR_TESTS_SUPPORT_SOCKET_PAIR_H
 
 #include <errno.h>
 #include <netinet/in.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 
-#include <cmocka.h>
-
-#include "sim/sim.h"
-
-#define MS UINT64_C(1000000)
-#define SECOND UINT64_C(1000000000)
-
-static struct weir_sim *simulator;
-static struct weir_sim_result result;
-
-#define check(condition) weir_sim_check(sim, condition, "test")
-
-static inline int setup(void **state)
-{
-    (void)state;
-    simulator = weir_sim_create();
-    return simulator == NULL;
-}
-
-static inline int teardown(void **state)
-{
-    (void)state;
-    weir_sim_destroy(simulator);
-    return 0;
-}
-
-// Runs the body with these deviations only.
-static inline void run(void (*body)(struct weir_sim *), const struct weir_sim_deviation *deviations,
-                       size_t deviations_count)
-{
-    static const struct weir_sim_deviation none;
-    struct weir_sim_scenario scenario = {.name = "socket", .about = "a test", .run = body};
-    struct weir_sim_options options = {.deviations = deviations == NULL ? &none : deviations,
-                                       .deviations_count = deviations_count};
-    weir_sim_run(simulator, &scenario, &options, &result);
-    if (result.verdict != WEIR_SIM_PASS) {
-        fprintf(stderr, "%s: %s\n", result.name, result.message);
-    }
-    assert_int_equal(result.verdict, WEIR_SIM_PASS);
-    assert_int_equal(result.deviations_count, deviations_count);
-}
-
-static inline void run_deviating(void (*body)(struct weir_sim *), enum weir_sim_kind kind,
-                                 uint32_t number, uint32_t value)
-{
-    struct weir_sim_deviation deviation = {
-        .kind = kind, .actor = 0, .number = number, .value = value};
-    run(body, &deviation, 1);
-}
-
-// ---- A pair ----
+#include "tests/support_scenario.h"
 
 struct ends {
     int client, server, listener;

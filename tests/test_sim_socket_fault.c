@@ -109,17 +109,17 @@ static void body_send_tcp_timeout(struct weir_sim *sim)
 static void test_send_faults(void **state)
 {
     (void)state;
-    run_deviating(body_send_unix_reset, WEIR_SIM_SEND, 1, 1);
-    run_deviating(body_send_unix_pipe, WEIR_SIM_SEND, 1, 2);
-    run_deviating(body_send_unix_clean, WEIR_SIM_SEND, 1, 1);
-    run_deviating(body_send_unix_clean, WEIR_SIM_SEND, 1, 2);
-    run_deviating(body_send_unix_shortage, WEIR_SIM_SEND, 1, 3);
-    run_deviating(body_send_unix_shortage, WEIR_SIM_SEND, 1, 4);
-    run_deviating(body_send_unix_between, WEIR_SIM_SEND, 1, 5);
-    run_deviating(body_send_tcp_reset, WEIR_SIM_SEND, 1, 1);
-    run_deviating(body_send_tcp_gone, WEIR_SIM_SEND, 1, 2);
-    run_deviating(body_send_tcp_timeout, WEIR_SIM_SEND, 1, 5);
-    run_deviating(body_send_tcp_timeout, WEIR_SIM_SEND, 1, 6);
+    pass_deviating(body_send_unix_reset, WEIR_SIM_SEND, 0, 1, 1);
+    pass_deviating(body_send_unix_pipe, WEIR_SIM_SEND, 0, 1, 2);
+    pass_deviating(body_send_unix_clean, WEIR_SIM_SEND, 0, 1, 1);
+    pass_deviating(body_send_unix_clean, WEIR_SIM_SEND, 0, 1, 2);
+    pass_deviating(body_send_unix_shortage, WEIR_SIM_SEND, 0, 1, 3);
+    pass_deviating(body_send_unix_shortage, WEIR_SIM_SEND, 0, 1, 4);
+    pass_deviating(body_send_unix_between, WEIR_SIM_SEND, 0, 1, 5);
+    pass_deviating(body_send_tcp_reset, WEIR_SIM_SEND, 0, 1, 1);
+    pass_deviating(body_send_tcp_gone, WEIR_SIM_SEND, 0, 1, 2);
+    pass_deviating(body_send_tcp_timeout, WEIR_SIM_SEND, 0, 1, 5);
+    pass_deviating(body_send_tcp_timeout, WEIR_SIM_SEND, 0, 1, 6);
 }
 
 // ---- Calls that would block, or move less ----
@@ -192,11 +192,11 @@ static void body_interrupt(struct weir_sim *sim)
 static void test_delays_of_calls(void **state)
 {
     (void)state;
-    run_deviating(body_again_unix, WEIR_SIM_AGAIN, 1, 1); // 0 is accept's
-    run_deviating(body_again_tcp_long, WEIR_SIM_AGAIN, 1, 2);
-    run_deviating(body_short, WEIR_SIM_SHORT, 0, 2);
-    run_deviating(body_short_unix, WEIR_SIM_SHORT, 0, 1);
-    run_deviating(body_interrupt, WEIR_SIM_INTERRUPT, 2, 1); // after connect's and accept's
+    pass_deviating(body_again_unix, WEIR_SIM_AGAIN, 0, 1, 1); // 0 is accept's
+    pass_deviating(body_again_tcp_long, WEIR_SIM_AGAIN, 0, 1, 2);
+    pass_deviating(body_short, WEIR_SIM_SHORT, 0, 0, 2);
+    pass_deviating(body_short_unix, WEIR_SIM_SHORT, 0, 0, 1);
+    pass_deviating(body_interrupt, WEIR_SIM_INTERRUPT, 0, 2, 1); // after connect's and accept's
 }
 
 // ---- Faults of a receive, a shutdown, an accept ----
@@ -264,13 +264,13 @@ static void body_accept(struct weir_sim *sim)
 static void test_other_faults(void **state)
 {
     (void)state;
-    run_deviating(body_recv_unix, WEIR_SIM_RECV, 0, 1);
+    pass_deviating(body_recv_unix, WEIR_SIM_RECV, 0, 0, 1);
     for (uint32_t value = 1; value <= 4; value++) { // 0 is accept's
-        run_deviating(body_recv_tcp, WEIR_SIM_RECV, 1, value);
+        pass_deviating(body_recv_tcp, WEIR_SIM_RECV, 0, 1, value);
     }
-    run_deviating(body_shutdown, WEIR_SIM_RECV, 1, 1);
-    run_deviating(body_shutdown_unix, WEIR_SIM_RECV, 0, 1);
-    run_deviating(body_accept, WEIR_SIM_RECV, 0, 1);
+    pass_deviating(body_shutdown, WEIR_SIM_RECV, 0, 1, 1);
+    pass_deviating(body_shutdown_unix, WEIR_SIM_RECV, 0, 0, 1);
+    pass_deviating(body_accept, WEIR_SIM_RECV, 0, 0, 1);
 }
 
 // ---- Faults of a connect ----
@@ -324,12 +324,12 @@ static void body_connect_unix(struct weir_sim *sim)
 static void test_connect_faults(void **state)
 {
     (void)state;
-    run_deviating(body_connect_refused, WEIR_SIM_CONNECT, 0, 1);
-    run_deviating(body_connect_timeout, WEIR_SIM_CONNECT, 0, 2);
-    run_deviating(body_connect_hang, WEIR_SIM_CONNECT, 0, 3);
-    run_deviating(body_connect_unreachable, WEIR_SIM_CONNECT, 0, 5);
+    pass_deviating(body_connect_refused, WEIR_SIM_CONNECT, 0, 0, 1);
+    pass_deviating(body_connect_timeout, WEIR_SIM_CONNECT, 0, 0, 2);
+    pass_deviating(body_connect_hang, WEIR_SIM_CONNECT, 0, 0, 3);
+    pass_deviating(body_connect_unreachable, WEIR_SIM_CONNECT, 0, 0, 5);
     for (uint32_t value = 1; value <= 4; value++) {
-        run_deviating(body_connect_unix, WEIR_SIM_CONNECT, 1, value);
+        pass_deviating(body_connect_unix, WEIR_SIM_CONNECT, 0, 1, value);
     }
 }
 
