@@ -381,6 +381,6 @@ const struct weir_sim_scenario sim_scenarios_timer[] = {
      .about = "the same, short of memory, threads and descriptors, and names that do not resolve",
      .run = timer_lookup_fails,
      .kinds = SCENARIO_RUNTIME_KINDS | 1u << WEIR_SIM_RESOURCE | 1u << WEIR_SIM_NAME,
-     .weight = 20},
+     .weight = 50},
     {0},
 };
