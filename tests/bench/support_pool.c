@@ -44,11 +44,15 @@ uint64_t bench_pool_open(struct bench_pool *bench, const struct weir_pool_option
 
 void bench_pool_use(struct bench_pool *bench)
 {
-    static char message[512];
+    // Both what small messages need, an index, and what large ones do.
+    static const size_t sizes[] = {128, 4096};
+    static char message[4096];
     memset(message, 'u', sizeof(message));
-    while (weir_log(bench->pool, message, sizeof(message)) == 0) {
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        while (weir_log(bench->pool, message, sizes[i]) == 0) {
+        }
+        bench_must(weir_pool_flush(bench->pool, CLOSE_MS_MAX), "flush");
     }
-    bench_must(weir_pool_flush(bench->pool, CLOSE_MS_MAX), "flush");
 }
 
 void bench_pool_abandon(struct bench_pool *bench)
