@@ -2,7 +2,7 @@
 //
 // Configuration time (master, or `nginx -t`):  ngx_http_weir_directive.c reads weir_log into an
 // ngx_http_weir_log_t each; those with the same endpoint and options share an ngx_http_weir_pool_t.
-// ngx_http_weir_format.c compiles log formats.
+// ngx_http_weir_format.c compiles log formats into pieces: ngx_http_weir_piece.c.
 // Worker, after the fork:  ngx_http_weir_worker.c opens the pools, tells the error log what the
 // library reports, and drains the pools at the end. ngx_http_weir_module.c logs requests;
 // ngx_http_weir_status.c shows what became of them, in all workers: ngx_http_weir_shared.c.
