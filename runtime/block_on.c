@@ -71,7 +71,7 @@ WEIR_COLD int weir_block_on(struct weir_runtime *runtime, const struct weir_futu
         weir_task_cancel(handle);
         weir_task_detach(handle);
     }
-    weir_worker_submit_remote(task);
+    weir_worker_submit_remote(task); // also if it was cancelled: a worker drops it
     if (error < 0) {
         return error;
     }
